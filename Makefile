@@ -1,0 +1,139 @@
+# Everything here works on a machine with Python 3.11 or newer and make; `make` alone lists it.
+# What is set up once is remembered: in stamp files inside .venv, and in the per-user cache for what tests/bed builds.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+CRD := crds/telegrambots.singleton.bot.yaml
+GENERATED := crds deploy docs
+
+# The first interpreter that is new enough. To choose another one: make PYTHON=/path/to/python3
+PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+# Settings of the caller's shell that would send an installation elsewhere, or another Python's modules into ours.
+unexport PIP_USER PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONPATH
+
+##@ Try it
+
+.PHONY: demo
+demo: control-plane bots  ## End a 409 war between real bots on a real API server; no cluster and no containers needed
+	@$(PY) -m tests.demo
+
+.PHONY: run
+run: install  ## Run the operator against the current kubeconfig context; ARGS='--namespace shop' and the like
+	@$(VENV)/bin/telegrambot-operator run $(ARGS)
+
+##@ Check it
+
+.PHONY: test
+test: control-plane bots  ## Every test: unit, contract, model, real API server, faults, real bots (several minutes)
+	@echo "Running every test; this usually takes several minutes."
+	@$(PY) -m pytest tests
+
+.PHONY: test-fast
+test-fast: install  ## The tests that start no control plane: unit, contract, model (under a minute)
+	@$(PY) -m pytest -q $(wildcard tests/unit tests/contract tests/model)
+
+.PHONY: lint
+lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy operator tests/bed
+	@$(VENV)/bin/lint-imports
+
+.PHONY: verify
+verify: generate  ## Generate again, then fail if that changed any generated file, or if one is not committed
+	@git diff --exit-code -- $(GENERATED) || { echo "Generated files differ from the commit: commit what make generate wrote." >&2; exit 1; }
+	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
+	 test -z "$$new" || { echo "Not committed: $$new" >&2; exit 1; }
+
+.PHONY: bench-quick
+bench-quick: control-plane  ## Reaction time, memory and requests with 200 bots, beside a minimal loop (under three minutes)
+	@$(PY) -m bench.quick
+
+##@ Set it up
+
+.PHONY: install
+install: $(VENV)/.installed  ## A .venv with the operator and its tools, at the locked versions
+
+.PHONY: control-plane
+control-plane: install  ## The control plane of the tests: built once (5 to 10 minutes), then cached for this user
+	@$(PY) -m tests.bed.controlplane
+
+.PHONY: bots
+bots: install  ## The bot libraries of the tests: installed once (about a minute), then cached for this user
+	@$(PY) -m tests.bed.botenv
+
+.PHONY: clean
+clean:  ## Remove what make put into this folder; the per-user cache stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	find operator tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Change it
+
+.PHONY: generate
+generate: install  ## Write the CRD again from the pydantic models
+	@mkdir -p $(dir $(CRD))
+	@$(PY) -m telegrambot_operator.api.crd >$(CRD).new || { rm -f $(CRD).new; exit 1; }
+	@if cmp -s $(CRD).new $(CRD); then rm $(CRD).new; else mv $(CRD).new $(CRD); echo "Wrote $(CRD)."; fi
+
+.PHONY: lock
+lock: $(VENV)/.uv  ## Write requirements/run.lock and dev.lock again; UPGRADE=1 moves every version to the newest
+	@echo "Resolving; this usually takes under a minute."
+	@$(COMPILE) pyproject.toml -o requirements/run.lock
+	@$(COMPILE) --group test --group lint -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+	  echo "This needs Python 3.11 or newer; $(if $(PYTHON),$(PYTHON) is not,none of $(PYTHONS) is). Install one or name it: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; }
+	@echo "Making $(VENV) with $(PYTHON); this usually takes a few seconds."
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu that needs the package python3-venv." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.dependencies: requirements/dev.lock $(VENV)/.python
+	@echo "Installing the locked dependencies into $(VENV); this usually takes under a minute."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# uv lives in an environment of its own, so that resolving cannot depend on what is installed for the operator.
+# It sees no folder of local wheels: hashes of files that others cannot fetch must not get into a lock.
+UV_VERSION := 0.13.9
+COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(VENV)/uv/bin/uv pip compile -q --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+
+$(VENV)/.uv: $(VENV)/.python
+	@echo "Installing uv $(UV_VERSION) to resolve with; this usually takes a few seconds."
+	@$(PY) -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+# A package `operator` on sys.path would hide the standard library's module of that name from every program.
+# Addresses of registries and paths of one machine make a clone work for one person only; a lock needs no address at all.
+REGISTRIES := pypi[.]org|pythonhosted[.]org|registry[.]npmjs|registry[.]yarnpkg|proxy[.]golang[.]org|sum[.]golang[.]org
+ONE_MACHINE := (^|[^[:alnum:]_.$$}~-])/(root|work|home/[[:alnum:]_-]+|Users/[[:alnum:]_-]+)/
+
+.PHONY: guard
+guard:
+	@test ! -e operator/__init__.py || { echo "operator/__init__.py must not exist: it would shadow the standard library's operator." >&2; exit 1; }
+	@if git grep --untracked -nIE '$(REGISTRIES)' -- ':!Makefile'; then echo "Addresses of package registries do not belong here." >&2; exit 1; fi
+	@if git grep --untracked -nIE 'https?://' -- 'requirements/*' '*.lock' '*package-lock.json'; then echo "A lock holds names, versions and hashes only." >&2; exit 1; fi
+	@if git grep --untracked -nIE '$(ONE_MACHINE)' -- ':!Makefile'; then echo "Paths of one machine do not belong here." >&2; exit 1; fi
+
+.PHONY: help
+help:
+	@awk -F ':.*  ## ' ' \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*  ## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo
