@@ -32,6 +32,8 @@ __all__ = [
 
 READ_AT_MOST = 1 << 20
 LONGEST_EVIDENCE = 200
+# The characters of what Telegram adds to its sentences: what to make sure of, which method to use.
+_TELEGRAMS_ADVICE = 51
 SAME_INCIDENT = timedelta(seconds=2)
 
 _COLOURS = re.compile(r"(?:\x1b|\\u001[bB]|\\x1[bB])(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b\n]{0,300}\x07)")
@@ -129,7 +131,7 @@ def _tail(text: str | bytes) -> str:
     if isinstance(tail, bytes):
         # Telegram's sentences are ASCII: without its zeros UTF-16 can be read, and what others write does not matter.
         tail = tail.replace(b"\0", b"").decode(errors="replace")
-    return _COLOURS.sub("", tail)
+    return _INVISIBLE.sub("", _COLOURS.sub("", tail))
 
 
 def _lines(text: str, *, stamped: bool) -> Iterator[_Line]:
@@ -225,9 +227,16 @@ class _Incident:
 
 def _evidence(line: str, sign: Sign) -> str:
     """Return the line as one that may be shown to anybody. Redacted first: a token that was cut is not recognised."""
-    clean = redact(_INVISIBLE.sub("", line))
-    found = locate(clean, sign)
-    end = min(len(clean), max(found.end + LONGEST_EVIDENCE // 3, LONGEST_EVIDENCE))
-    start = max(0, min(found.start, end - LONGEST_EVIDENCE))
-    shown = "".join(each if each.isprintable() else " " for each in clean[start : start + LONGEST_EVIDENCE])
+    clean = redact(line)
+    if len(clean) > LONGEST_EVIDENCE:
+        clean = _around(clean, locate(clean, sign))
+    shown = "".join(each if each.isprintable() else " " for each in clean)
     return " ".join(shown.split()).rstrip(",")
+
+
+def _around(line: str, sign: Sign) -> str:
+    """Cut the line to the sign, what Telegram says behind it, and as much of what stands before as fits."""
+    end = min(sign.end + _TELEGRAMS_ADVICE, sign.start + LONGEST_EVIDENCE)
+    start = max(0, min(sign.start, end - LONGEST_EVIDENCE))
+    word = re.compile(r"[\s,{]").search(line, start, sign.start) if start else None
+    return line[word.end() if word else start : start + LONGEST_EVIDENCE]

@@ -14,10 +14,11 @@ _COLOURS = r"(?:\x1b\[[0-9;]{0,16}m){0,3}"
 _COLON = rf"{_COLOURS}(?::|%3[Aa]|%253[Aa]|\\u003[Aa]){_COLOURS}"
 _CHARACTER = "[A-Za-z0-9_-]"
 
+# Each pattern begins at the colon, since a run of digits may be long; the id before it is only looked at.
 # A whole token: Telegram's secrets have 35 characters so far. The possessive `++` never gives characters back.
-_WHOLE = re.compile(rf"([0-9]{{5,20}}){_COLON}{_CHARACTER}{{30}}{_CHARACTER}*+")
-_IN_ADDRESS = re.compile(rf"(?<=/bot)([0-9]{{1,20}}){_COLON}{_CHARACTER}++")
-_CUT_AT_THE_END = re.compile(rf"([0-9]{{5,20}}){_COLON}{_CHARACTER}++(?=\s*\Z|…|\.\.)")
+_WHOLE = re.compile(rf"(?<=[0-9]{{5}}){_COLON}{_CHARACTER}{{30}}{_CHARACTER}*+")
+_CUT_AT_THE_END = re.compile(rf"(?<=[0-9]{{5}}){_COLON}{_CHARACTER}++(?=\s*\Z|…|\.\.)")
+_IN_ADDRESS = re.compile(rf"(/bot[0-9]{{1,20}}){_COLON}{_CHARACTER}++")
 _ID_CUT = re.compile(
     rf"\A([0-9]{{0,20}}){_COLON}(?:{_CHARACTER}{{30}}{_CHARACTER}*+|{_CHARACTER}{{8}}{_CHARACTER}*+(?=\s*\Z))"
 )
@@ -30,6 +31,8 @@ def redact(text: str) -> str:
 
     Of a secret whose beginning and colon are missing, only what stands before a method's name is recognised.
     """
-    for pattern in (_WHOLE, _IN_ADDRESS, _CUT_AT_THE_END, _ID_CUT):
+    for pattern in (_WHOLE, _CUT_AT_THE_END):
+        text = pattern.sub(f":{REDACTED}", text)
+    for pattern in (_IN_ADDRESS, _ID_CUT):
         text = pattern.sub(rf"\g<1>:{REDACTED}", text)
     return _SECRET_CUT.sub(REDACTED, text)

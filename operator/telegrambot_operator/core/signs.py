@@ -36,6 +36,7 @@ class Sign(NamedTuple):
 # One of these is in every line that has a sign.
 _NEEDLES = ("terminated by ", "webhook is active", "terminatedby", "getupdates")
 
+_SPELLED = "terminatedbyothergetupdates"
 # Each sentence by the name of its group.
 _KINDS = {
     "updates": ConflictKind.OTHER_GET_UPDATES,
@@ -62,7 +63,7 @@ _SENTENCE = re.compile(
 
 # Clients and proxies that print requests: the call, then its status; or the status, its name, then the call.
 _STATUS = re.compile(
-    r"\bgetUpdates(?:\?[^\s\"'<>]{0,300})?[\"'\s,:()\]>=-]{1,8}(?:HTTP/[0-9.]{1,3}[\"'\s]{1,3})?"
+    r"\bgetUpdates(?:\?[^\s\"'<>]{0,300}+)?+[\"'\s,:()\]>=-]{1,8}(?:HTTP/[0-9.]{1,3}[\"'\s]{1,3})?"
     r"(?:status(?:[ _-]?code)?[=: ]{1,3})?409(?![0-9.])"
     r"|(?<![0-9.])409\b[^\n]{0,40}\bConflict\b[^\n]{0,100}?/bot[^\s/]{1,120}/getUpdates\b",
     re.IGNORECASE | re.ASCII,
@@ -77,10 +78,12 @@ _WRITTEN = re.compile(
 )
 _REST_OF_STRING = {quote: re.compile(rf"(?:[^{quote}\\]|\\.)*+{quote}", re.DOTALL) for quote in "\"'`"}
 
-_OPENERS = " \t\"'`«“‘([{\\*_"
-_PUNCTUATION = ":,.;|=>-–—])!•·…"
+_OPENERS = " \t\x0b\x0c\"'`«“‘\\*_"
+_PUNCTUATION = ":,.;|=>-–—()[]{}!•·…"
 _ERROR_WORDS = ("409", "error", "errors", "exception", "failed", "failure", "err", "fatal", "panic", "conflict")
-_ERROR_WORDS_ABROAD = ("ошибка", "исключение", "помилка", "fehler", "erreur", "erro", "błąd", "hata", "错误", "خطأ")
+_LEVELS = ("trace", "debug", "info", "notice", "warn", "warning", "crit", "critical", "severe", "alert")
+_ABROAD = ("ошибка", "исключение", "помилка", "fehler", "erreur", "erro", "błąd", "hata", "错误", "خطأ")
+_LEADS = (*_ERROR_WORDS, *_LEVELS, *_ABROAD)
 
 # How logs announce what somebody wrote, and how people write about conflicts.
 _ANNOUNCED = re.compile(
@@ -88,7 +91,7 @@ _ANNOUNCED = re.compile(
     r"(?: \w{1,20}){0,2} (?:message|msg|text|reply)\b"
     r"|\b(?:message|msg|text|reply) (?:from|by|of|in|received|to)\b"
     r"|\b(?:said|wrote|writes|asked|asks|replied|echoing)\b"
-    r"|@\w{4,32} ?[:>]|<@?[^\W\d_]\w{1,31}>|\b(?:user|chat|from)(?:[_ ]?id)?[ =:#]{1,3}\d{5,}"
+    r"|@\w{3,32} ?[:>]|<@?[^\W\d_]\w{1,31}>|\b(?:user|chat|from)(?:[_ ]?id)?[ =:#]{1,3}\d{5,}"
     r"|\b(?:сообщение|сообщения|написал|написала|пишет|текст)\b",
     re.IGNORECASE,
 )
@@ -158,17 +161,20 @@ def _inside(spans: list[tuple[int, int]], position: int) -> bool:
 
 
 def _believable(line: str, sign: Sign) -> bool:
-    before = line[max(0, sign.start - _BEFORE) : sign.start]
+    before = line[max(0, sign.start - _BEFORE) : sign.start].lower().replace(_TELEGRAMS_ADVICE, "")
     if _ANNOUNCED.search(before):
         return False
-    if sign.only_status:
+    if sign.only_status or line[sign.start : sign.end].lower() == _SPELLED:
         return True
     return _stands_as_error(before) and not _is_advice(before, line[sign.end : sign.end + _BEFORE])
 
 
 def _stands_as_error(before: str) -> bool:
+    """Return whether the lower-case text leads to an error: ends in punctuation, a time, a level or an error's name."""
     lead = before.rstrip(_OPENERS)
-    return not lead or lead[-1] in _PUNCTUATION or lead.lower().endswith((*_ERROR_WORDS, *_ERROR_WORDS_ABROAD))
+    if not lead or lead[-1] in _PUNCTUATION or lead.endswith(_LEADS):
+        return True
+    return lead.split()[-1][0].isdigit()
 
 
 def _is_advice(before: str, after: str) -> bool:
