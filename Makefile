@@ -41,10 +41,9 @@ test-fast: install  ## The tests that start no control plane: unit, contract, mo
 
 .PHONY: lint
 lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy operator tests/bed
-	@$(VENV)/bin/lint-imports
+	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed" "lint-imports --no-logo"; do \
+	  echo "-- $$check"; $(VENV)/bin/$$check || failed="$$failed; $$check"; \
+	done; test -z "$$failed" || { echo "Failed$$failed" >&2; exit 1; }
 
 .PHONY: verify
 verify: generate  ## Generate again, then fail if that changed any generated file, or if one is not committed
