@@ -245,14 +245,28 @@ def test_without_kubelet_timestamps_there_is_no_time() -> None:
     assert [finding.time for finding in read_conflicts(stamped(1, f"Conflict: {OTHER}"))] == [None]
 
 
-def test_stamped_lines_of_two_seconds_are_one_incident() -> None:
-    text = "".join(stamped(at, f"Conflict: {OTHER}") for at in (0, 0.1, 1.9))
-    assert kinds(text, kubelet_timestamps=True) == [UPDATES]
-
-
-def test_stamped_lines_three_seconds_apart_are_incidents_of_their_own() -> None:
-    text = "".join(stamped(at, f"Conflict: {OTHER}") for at in (0, 3, 6))
+def test_equal_lines_are_incidents_of_their_own_however_close() -> None:
+    text = "".join(stamped(at, f"Conflict: {OTHER}") for at in (0, 0.001, 3))
     assert kinds(text, kubelet_timestamps=True) == [UPDATES] * 3
+
+
+def test_lines_two_seconds_apart_are_never_one_incident() -> None:
+    head, tail = f"GrammyError: 409: Conflict: {OTHER}", f"  description: 'Conflict: {OTHER}'"
+    assert kinds(stamped(0, head) + stamped(1.9, tail), kubelet_timestamps=True) == [UPDATES]
+    assert kinds(stamped(0, head) + stamped(2, tail), kubelet_timestamps=True) == [UPDATES] * 2
+
+
+def test_a_chain_of_traces_is_one_incident() -> None:
+    python = (
+        f"Traceback (most recent call last):\nA: Conflict: {OTHER}\n\nDuring handling of the above exception, another\n"
+    )
+    assert kinds(f"{python}\nTraceback (most recent call last):\n  File\nB: Conflict: {OTHER}") == [UPDATES]
+    assert kinds(f"BotException: Conflict: {OTHER}\n\tat x\nCaused by: ApiException: Conflict: {OTHER}") == [UPDATES]
+
+
+def test_two_dumps_of_one_error_are_two_incidents() -> None:
+    dump = f"Error: 409 Conflict: {OTHER}\n    at x.js:1 {{\n  description: 'Conflict: {OTHER}'\n}}\n"
+    assert kinds(dump * 2) == [UPDATES] * 2
 
 
 def test_a_stamped_trace_is_one_incident_per_conflict() -> None:

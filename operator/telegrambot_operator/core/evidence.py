@@ -1,13 +1,11 @@
 """Reads Telegram's 409s out of a bot's log: what was cut off by what, when, and the line that says so.
 
 1. One incident is one finding, however many lines a library prints for it: the request, the error, a trace, a dump.
-2. With the kubelet's timestamps, lines less than two seconds after an incident's first line belong to it. Telegram
-   answers a conflict that follows another within three seconds only when these have passed (tdlib/telegram-bot-api,
-   Client.cpp), so one poller cannot have two conflicts in that time.
-3. Without them a line belongs to the incident before it when it is indented; when nothing but a trace lies between the
-   two; when it ends the incident's first traceback; or when the incident began with a printed request and none was
-   printed since. Equal lines one after the other are incidents of their own.
-4. Lines that name different causes are never one incident.
+2. A line belongs to the incident before it when it is indented; when it is a cause in a chain of traces; when it ends
+   the incident's first traceback; or when the incident began with a printed request and none was printed since.
+3. Equal lines one after the other are incidents of their own: Telegram holds some answers back for three seconds
+   (tdlib/telegram-bot-api, Client.cpp), and a library that asks again at once gets the next without delay.
+4. Lines that name different causes, or that the kubelet stamped two seconds apart, are never one incident.
 """
 
 import re
@@ -34,7 +32,7 @@ READ_AT_MOST = 1 << 20
 LONGEST_EVIDENCE = 200
 # The characters of what Telegram adds to its sentences: what to make sure of, which method to use.
 _TELEGRAMS_ADVICE = 51
-SAME_INCIDENT = timedelta(seconds=2)
+LONGEST_INCIDENT = timedelta(seconds=2)
 
 _COLOURS = re.compile(r"(?:\x1b|\\u001[bB]|\\x1[bB])(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b\n]{0,300}\x07)")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
@@ -42,17 +40,7 @@ _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d))(?: |$)", re.ASCII)
 
 _TRACEBACK = "Traceback (most recent call last)"
-_TRACE = (
-    " ",
-    "\t",
-    "}",
-    ")",
-    "]",
-    _TRACEBACK,
-    "During handling of the above",
-    "The above exception was",
-    "Caused by: ",
-)
+_CHAINED = ("During handling of the above exception", "The above exception was the direct cause", "Caused by: ")
 # A library that prints an error and then its traceback puts at most this many lines between the two.
 _TRACEBACK_FOLLOWS = 3
 _REQUEST = re.compile(r"/getUpdates[^\s\"']{0,300}[\"']? \"?HTTP/", re.IGNORECASE)
@@ -156,7 +144,7 @@ class _Gap:
     """What lies between two lines with a sign."""
 
     lines: int = 0
-    traces: int = 0
+    chained: bool = False
     traceback_at: int | None = None
     in_traceback: bool = False
     request: bool = False
@@ -169,12 +157,8 @@ class _Gap:
         elif not line.startswith((" ", "\t")):
             self.in_traceback = False
         self.lines += 1
-        self.traces += line.startswith(_TRACE)
+        self.chained = self.chained or line.startswith(_CHAINED)
         self.request = self.request or _REQUEST.search(line) is not None
-
-    @property
-    def only_trace(self) -> bool:
-        return 0 < self.lines == self.traces
 
     @property
     def traceback_follows(self) -> bool:
@@ -198,25 +182,25 @@ class _Incident:
 
     def take(self, line: _Line, sign: Sign, gap: _Gap) -> bool:
         """Take the line in if it belongs to this incident; return whether it does."""
-        if not (self._agrees(sign) and self._continues(line, sign, gap)):
+        if not (self._agrees(line, sign) and self._continues(line.text, sign, gap)):
             return False
         self.kind = sign.kind if self.kind is ConflictKind.UNSPECIFIED else self.kind
         self.traceback = self.traceback or gap.in_traceback
         self.signs.append((line.text, sign))
         return True
 
-    def _agrees(self, sign: Sign) -> bool:
+    def _agrees(self, line: _Line, sign: Sign) -> bool:
+        if line.time is not None and self.time is not None and line.time - self.time >= LONGEST_INCIDENT:
+            return False
         return ConflictKind.UNSPECIFIED in (sign.kind, self.kind) or sign.kind is self.kind
 
-    def _continues(self, line: _Line, sign: Sign, gap: _Gap) -> bool:
-        if line.time is not None and self.time is not None:
-            return line.time - self.time < SAME_INCIDENT
-        if line.text.startswith((" ", "\t")):
+    def _continues(self, line: str, sign: Sign, gap: _Gap) -> bool:
+        if line.startswith((" ", "\t", *_CHAINED)):
             return True
         if sign.only_status:
             return False
         ends_first_traceback = gap.traceback_follows and not self.traceback
-        return gap.only_trace or ends_first_traceback or (self.by_request and not gap.request)
+        return gap.chained or ends_first_traceback or (self.by_request and not gap.request)
 
     def finding(self) -> Finding:
         """Return what is to be told: the shortest of the lines that say most."""
