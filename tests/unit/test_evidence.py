@@ -1,5 +1,6 @@
 """What the reader makes of a bot's log: which lines are conflicts, how many there were, and what it shows of them."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -217,6 +218,29 @@ def test_every_shape_has_a_case() -> None:
 def test_no_secret_of_a_library_s_log_is_shown(name: str) -> None:
     text = corpus("shapes", name).replace("Conflict: ", f"https://api.telegram.org/bot{TOKEN}/getUpdates: Conflict: ")
     assert not [finding for finding in read_conflicts(text) if SECRET[:8] in finding.evidence]
+
+
+SENTENCES = {
+    "terminated by other getUpdates": UPDATES,
+    "while webhook is active": ACTIVE,
+    "terminated by setWebhook": SET,
+    "terminated by other setWebhook": OTHER_SET,
+}
+
+
+def test_finds_in_each_recorded_log_what_telegram_said_there() -> None:
+    for path in sorted((CORPUS / "real").glob("*.log")):
+        text = path.read_text()
+        said = {kind for sentence, kind in SENTENCES.items() if sentence in text}
+        assert {finding.kind for finding in read_conflicts(text)} == said, path.name
+
+
+def test_no_secret_of_a_recorded_log_is_shown() -> None:
+    for path in sorted((CORPUS / "real").glob("*.log")):
+        text = path.read_text()
+        secrets = {match[1] for match in re.finditer(r"[0-9]{5,}:([A-Za-z0-9_-]{35})", text)}
+        shown = " ".join(finding.evidence for finding in read_conflicts(text))
+        assert not [secret for secret in secrets if secret[:8] in shown], path.name
 
 
 def stamped(seconds: float, line: str) -> str:
