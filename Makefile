@@ -121,7 +121,7 @@ $(VENV)/.uv: $(VENV)/.python
 # A package `operator` on sys.path would hide the standard library's module of that name from every program.
 # Addresses of registries and paths of one machine make a clone work for one person only; a lock needs no address at all.
 REGISTRIES := pypi[.]org|pythonhosted[.]org|registry[.]npmjs|registry[.]yarnpkg|proxy[.]golang[.]org|sum[.]golang[.]org
-ONE_MACHINE := (^|[^[:alnum:]_.$$}~-])/(root|work|home/[[:alnum:]_-]+|Users/[[:alnum:]_-]+)/
+ONE_MACHINE := (^|[^[:alnum:]_.$$}~-])/(root|work|(home|Users|tmp)/[[:alnum:]_-]+)/
 
 .PHONY: guard
 guard:
