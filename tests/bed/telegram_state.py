@@ -146,6 +146,7 @@ class Bot:
         self._previous_offset: int | None = None
         self._previous_start = 0.0
         self._faults: list[_Fault] = []
+        self._insisted = ""
         self._watchers: set[asyncio.Future[None]] = set()
 
     # What a test or a demo does with it
@@ -176,7 +177,18 @@ class Bot:
         if url and url != self.webhook.url:
             self._evict(WEBHOOK_SET)
         self.webhook = Webhook(url=url)
+        if not url and self._insisted:
+            self.webhook = Webhook(url=self._insisted)
         self.notify()
+
+    def keep_webhook(self, url: str) -> None:
+        """Set this webhook, and again whenever somebody deletes it, as a deployment in webhook mode does.
+
+        An empty URL ends that and deletes it. Several libraries delete a webhook silently at start or on a 409, so
+        without this they hardly ever meet one.
+        """
+        self._insisted = url
+        self.set_webhook(url)
 
     def fail_next(
         self,

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
 BRAKE = 0.4  # seconds instead of Telegram's 3, so that the tests of the brake are quick
-SECRET = "from-setWebhook"
+SECRET = secrets.token_urlsafe()
 
 
 class Caller:
@@ -313,6 +314,13 @@ class TestWebhook:
         body = await call("setWebhook", url="https://shop.example/other")
         assert refused(body) == (429, "Too Many Requests: retry after 1")
         assert bot.webhook.url == "https://shop.example/hook"
+
+    async def test_a_webhook_that_is_kept_comes_back_when_deleted(self, bot: Bot, call: Caller) -> None:
+        bot.keep_webhook("https://shop.example/hook")
+        assert (await call("deleteWebhook"))["description"] == "Webhook was deleted"
+        assert refused(await call("getUpdates")) == (409, WEBHOOK_ACTIVE)
+        bot.keep_webhook("")
+        assert (await call("getUpdates"))["ok"]
 
     async def test_its_state_is_told_in_polling_mode_too(self, bot: Bot, call: Caller) -> None:
         bot.send("waiting")
