@@ -1,6 +1,7 @@
 """The real bots: their libraries, installed once per user, and the command line that runs each of them.
 
     python -m tests.bed.botenv              # install all that is missing
+    python -m tests.bed.botenv lock         # after a change of a package.json: write its lock anew
     botenv.argv("grammy")                   # the command of one bot, installed first if need be
 
 Every environment lives in `$XDG_CACHE_HOME/telegrambot-operator/bots` (default ~/.cache) under a name that holds the
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -204,9 +206,23 @@ def _run(command: list[str], folder: Path) -> None:
         raise BotEnvError(f"{Path(command[0]).name} failed with exit code {done.returncode}:\n{said}")
 
 
-def main() -> int:
-    """Install every environment that is missing; the exit code is 1 when one could not be."""
+def lock_node_bots() -> None:
+    """Write each package-lock.json anew from its package.json: names, versions and hashes, and no address."""
+    for name in NODE_BOTS:
+        _run([*_npm(), "install", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund"], BOTS / name)
+        path = BOTS / name / "package-lock.json"
+        lock = json.loads(path.read_text())
+        for package in lock["packages"].values():
+            package.pop("funding", None)  # pages that ask for money: of no use to an installation
+        path.write_text(json.dumps(lock, indent=2, ensure_ascii=False) + "\n")
+
+
+def main(arguments: list[str]) -> int:
+    """Install every environment that is missing, or lock them; the exit code is 1 when that could not be done."""
     try:
+        if arguments == ["lock"]:
+            lock_node_bots()
+            return 0
         for name in (*REAL_BOTS, RAW):
             argv(name)
     except BotEnvError as error:
@@ -217,4 +233,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
