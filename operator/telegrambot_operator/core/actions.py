@@ -1,0 +1,73 @@
+"""What to do, as data. Every action names its object by uid, so that it can never hit a successor of the same name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPod:
+    """Put the bot's identity on a pod that does not carry it, so that the lock counts it."""
+
+    namespace: str
+    pod: str
+    uid: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPod:
+    """Mark the pod that a shrinking ReplicaSet should keep."""
+
+    namespace: str
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatchDeployment:
+    """Merge-patch a Deployment. `why` is an Event's sentence."""
+
+    namespace: str
+    deployment: str
+    uid: str
+    body: dict[str, Any]
+    reason: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDeployment:
+    """Create the Deployment that we own, or bring its template up to date, by server-side apply."""
+
+    namespace: str
+    deployment: str
+    body: dict[str, Any]
+    reason: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Delete a pod, if nothing about it has changed since it was read. With `force` its object goes at once."""
+
+    namespace: str
+    pod: str
+    uid: str
+    resource_version: str
+    force: bool
+    reason: str
+    why: str
+
+
+Action = LabelPod | KeepPod | PatchDeployment | ApplyDeployment | DeletePod
+
+
+def describe(action: Action) -> tuple[str, str]:
+    """Return verb and resource of the request that an action makes, as an admin writes them into a Role."""
+    match action:
+        case LabelPod() | KeepPod():
+            return "patch", "pods"
+        case PatchDeployment() | ApplyDeployment():
+            return "patch", "deployments.apps"
+        case DeletePod():
+            return "delete", "pods"

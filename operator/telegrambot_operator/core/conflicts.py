@@ -1,0 +1,150 @@
+"""What the 409s that were read amount to: one run of conflicts, its cause, and when it is over.
+
+Telegram answers the 409 to the poll that was cut off, so the log that holds it marks the victim and not the culprit.
+The cause is judged by who was alive at the conflict's own time, not by what the world looks like when it is read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..names import Reason
+from .evidence import ConflictKind
+from .observed import Observed, PodFinding, PodSpan, Rival
+
+# Telegram answers a conflict that follows another within 3 s only 3 s later (tdlib/telegram-bot-api, Client.cpp).
+ANSWERED_LATE = timedelta(seconds=4)
+# A second conflict this much later than the first cannot come from a poller that has ended since.
+STILL_THERE = timedelta(seconds=15)
+# Kubernetes keeps a container's end in whole seconds.
+ROUNDING = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """A run of conflicts. `time` is its latest 409, `started` its first, `count` how many; `active` while it counts."""
+
+    time: datetime
+    started: datetime
+    count: int
+    cause: Reason
+    evidence: str
+    pod: str
+    active: bool
+
+
+def conflicts(seen: Observed, clear_after: timedelta, now: datetime) -> Conflicts | None:
+    """Return the current or latest run of conflicts, which may continue that of the previous status; None if none."""
+    run = _previous(seen.bot.status if seen.bot else {}, clear_after, now)
+    for found in sorted(_without_echoes(seen.findings), key=lambda each: each.at):
+        if run is None or _is_new(found, run):
+            run = _continued(run, found, seen, clear_after)
+    if run is None:
+        return None
+    return _with_active(run, now - run.time < clear_after)
+
+
+def _with_active(run: Conflicts, active: bool) -> Conflicts:
+    return Conflicts(run.time, run.started, run.count, run.cause, run.evidence, run.pod, active)
+
+
+def _previous(status: Mapping[str, Any], clear_after: timedelta, now: datetime) -> Conflicts | None:
+    last = status.get("lastConflict") or {}
+    try:
+        time = datetime.fromisoformat(last["time"])
+        started = datetime.fromisoformat(last.get("started") or last["time"])
+        cause = Reason(last.get("cause") or Reason.CAUSE_UNKNOWN)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Conflicts(
+        time=time,
+        started=started,
+        count=int(last.get("count") or 1),
+        cause=cause,
+        evidence=str(last.get("evidence") or ""),
+        pod=str(last.get("pod") or ""),
+        active=now - time < clear_after,
+    )
+
+
+def _without_echoes(findings: tuple[PodFinding, ...]) -> list[PodFinding]:
+    """Drop a termination message's 409 where the same pod's log showed it a moment before."""
+    exact = [found for found in findings if found.exact]
+    return [found for found in findings if found.exact or not any(_echo(found, other) for other in exact)]
+
+
+def _echo(late: PodFinding, first: PodFinding) -> bool:
+    return late.uid == first.uid and timedelta(0) <= late.at - first.at + ROUNDING <= ANSWERED_LATE + ROUNDING
+
+
+def _is_new(found: PodFinding, run: Conflicts) -> bool:
+    slack = ROUNDING if not found.exact and found.pod == run.pod else timedelta(0)
+    return found.at > run.time + slack
+
+
+def _continued(run: Conflicts | None, found: PodFinding, seen: Observed, clear_after: timedelta) -> Conflicts:
+    same_run = run is not None and found.at - run.time < clear_after
+    started = run.started if run and same_run else found.at
+    cause = cause_of(found, started, seen)
+    if run and same_run and _more_telling(run.cause, cause):
+        cause = run.cause
+    return Conflicts(
+        time=found.at,
+        started=started,
+        count=run.count + 1 if run and same_run else 1,
+        cause=cause,
+        evidence=found.finding.evidence,
+        pod=found.pod,
+        active=True,
+    )
+
+
+_VAGUE = {Reason.CAUSE_UNKNOWN: 0, Reason.EXTERNAL_POLLER: 1}
+
+
+def _more_telling(first: Reason, later: Reason) -> bool:
+    """Whether the first cause of a storm stays: always, unless it was vaguer than what came later."""
+    return _VAGUE.get(first, 2) >= _VAGUE.get(later, 2)
+
+
+def cause_of(found: PodFinding, started: datetime, seen: Observed) -> Reason:
+    """Return the cause of one conflict: the first that holds."""
+    match found.finding.kind:
+        case ConflictKind.WEBHOOK_ACTIVE:
+            return Reason.WEBHOOK_ACTIVE
+        case ConflictKind.TERMINATED_BY_SET_WEBHOOK | ConflictKind.OTHER_SET_WEBHOOK:
+            return Reason.WEBHOOK_SET
+    alive = alive_at(found.at, seen.spans)
+    if len(alive) > 1:
+        staying = [span for span in alive if span.deleted is None or span.deleted > found.at]
+        return Reason.DUPLICATE_PODS if len(staying) > 1 else Reason.TERMINATING_POD
+    if identity_rivals(seen):
+        return Reason.DUPLICATE_BOT
+    return Reason.EXTERNAL_POLLER if found.at - started >= STILL_THERE else Reason.CAUSE_UNKNOWN
+
+
+def identity_rivals(seen: Observed) -> tuple[Rival, ...]:
+    """Return the other TelegramBots of this bot's identity."""
+    return tuple(rival for rival in seen.rivals if not rival.same_deployment)
+
+
+def alive_at(time: datetime, spans: tuple[PodSpan, ...]) -> list[PodSpan]:
+    """Return the pods that may have been polling at the time, one span a pod, with Telegram's late answers in mind."""
+    alive = {
+        span.uid: span
+        for span in spans
+        if span.started <= time + ROUNDING and (span.ended is None or span.ended >= time - ANSWERED_LATE)
+    }
+    return list(alive.values())
+
+
+def timestamp(time: datetime) -> str:
+    """Return the time as it stands in a status: RFC 3339 in UTC with microseconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds_left(status: Mapping[str, Any], clear_after: timedelta, now: datetime) -> float | None:
+    """Return the seconds until the status' latest conflict no longer counts, or None if it does not count now."""
+    run = _previous(status, clear_after, now)
+    return (run.time + clear_after - now).total_seconds() if run and run.active else None

@@ -1,0 +1,177 @@
+"""What one pass knows: everything a decision about one bot may depend on, gathered before the first decision.
+
+TelegramBot ----- spec, previous status         Deployment ---- the target, and others that still carry our label
+Secret ---------- a bot id, or why there is none   Pods ---------- all that carry the identity, and the target's own
+rivals ---------- other TelegramBots with the      nodes --------- only those of pods that hang, read live
+                  same Deployment or identity      ReplicaSets --- only those behind duplicates, read live
+findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
+failures -------- what could not be read or written, and why
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ..api.models import TelegramBotSpec
+from .evidence import Finding
+from .records import Deployment, Node, Pod, ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """A TelegramBot. `spec` is None when it cannot be understood, and `problem` then says why."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    spec: TelegramBotSpec | None
+    problem: str = ""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    resource_version: str = "0"
+    template: Mapping[str, Any] | None = None
+    container: str | None = None
+    deleting: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    @property
+    def target(self) -> str:
+        """The name of the Deployment that this bot runs as."""
+        ref = self.spec.deployment_ref if self.spec else None
+        return ref.name if ref else self.name
+
+    @property
+    def adopts(self) -> bool:
+        """Whether the Deployment is somebody else's, adopted, rather than our own."""
+        return bool(self.spec and self.spec.deployment_ref)
+
+    @property
+    def seniority(self) -> tuple[datetime, str]:
+        """Sorts the bot that keeps a contested Deployment or identity first."""
+        return self.created, self.uid
+
+
+class TokenState(StrEnum):
+    """What is known of the bot token."""
+
+    NOT_GIVEN = "NotGiven"
+    VALID = "Valid"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105  a verdict, not a secret
+    KEY_NOT_FOUND = "KeyNotFound"
+    EMPTY = "Empty"
+    NOT_A_TOKEN = "NotAToken"  # noqa: S105  a verdict, not a secret
+    FORBIDDEN = "Forbidden"
+    UNREADABLE = "Unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """What is known of the bot token: never the token itself, only the public bot id in front of its colon."""
+
+    state: TokenState = TokenState.NOT_GIVEN
+    bot_id: int | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there should be a token and there is none: only looking again tells when it comes."""
+        return self.state not in {TokenState.NOT_GIVEN, TokenState.VALID}
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another TelegramBot that claims the same Deployment or the same identity."""
+
+    namespace: str
+    name: str
+    uid: str
+    created: datetime
+    same_deployment: bool
+
+    @property
+    def seniority(self) -> tuple[datetime, str]:
+        """Sorts as `Bot.seniority`."""
+        return self.created, self.uid
+
+
+@dataclass(frozen=True, slots=True)
+class PodFinding:
+    """A 409 and the pod that it was read from. `exact` is false when only the end of the container is known."""
+
+    pod: str
+    uid: str
+    finding: Finding
+    at: datetime
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpan:
+    """When a pod's process may have been polling. `ended` and `deleted` are None while they have not happened."""
+
+    pod: str
+    uid: str
+    started: datetime
+    deleted: datetime | None = None
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that failed: verb, resource, HTTP status (0: no answer) and the server's words."""
+
+    verb: str
+    resource: str
+    status: int
+    message: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server understood and will not do it: trying again is of no use before something changes."""
+        return self.status in {400, 403, 422}
+
+    @property
+    def lacks_right(self) -> bool:
+        """Whether the operator lacks the right; a 403 is also what quotas and admission answer."""
+        return self.status == 403 and f"cannot {self.verb} resource" in self.message
+
+    def __str__(self) -> str:
+        """One sentence for a person."""
+        if self.lacks_right:
+            return f"the operator may not {self.verb} {self.resource}: grant it that verb ({self.message})"
+        return f"{self.verb} {self.resource} {'was refused' if self.refused else 'failed'}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything that one pass knows about one bot."""
+
+    namespace: str
+    name: str
+    bot: Bot | None
+    identity: str = ""
+    token: TokenView = TokenView()
+    deployment: Deployment | None = None
+    leftovers: tuple[Deployment, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    nodes: Mapping[str, Node | None] = field(default_factory=dict)
+    replica_sets: Mapping[str, ReplicaSet | None] = field(default_factory=dict)
+    rivals: tuple[Rival, ...] = ()
+    findings: tuple[PodFinding, ...] = ()
+    spans: tuple[PodSpan, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    log_problem: str = ""
+    applied_generation: int | None = None
+
+    @property
+    def pods_unknown(self) -> Failure | None:
+        """Why the bot's pods could not be listed, or None where they are known."""
+        return next(
+            (each for each in self.failures if each.resource == "pods" and each.verb in {"list", "watch"}), None
+        )

@@ -1,0 +1,112 @@
+"""The Stalled condition: whether a person must act, and how. An ordered list of named checks; the first decides."""
+
+from collections.abc import Callable
+
+from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
+from ..names import Reason
+from .classify import Death, because
+from .plan import identity_winner, may_force
+from .records import Pod
+from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, yes
+
+Reported = tuple[Reason, str]
+Check = Callable[[View], Reported | None]
+PERSON_MUST_ACT = {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET, Reason.EXTERNAL_POLLER}
+
+
+def stalled(view: View, pinned: Verdict, conflicted: Verdict) -> Verdict:
+    """Return the verdict; what the other conditions have found comes in, so that all of them say the same."""
+    checks: tuple[Check, ...] = (
+        a_person_must_correct_the_resource,
+        another_bot_holds_the_identity,
+        a_stuck_pod_is_held,
+        lambda _: (pinned.reason, pinned.message) if pinned.reason is Reason.PATCH_DENIED else None,
+        the_token_is_missing,
+        a_request_was_refused,
+        duplicates_are_left_alone,
+        lambda _: _conflict_for_a_person(conflicted),
+    )
+    found = next((why for check in checks if (why := check(view)) is not None), None)
+    return yes(*found) if found else no(Reason.NOT_STALLED, "nothing waits for a person")
+
+
+def a_person_must_correct_the_resource(view: View) -> Reported | None:
+    """Nothing can be done for this TelegramBot as it stands."""
+    hold = view.plan.hold
+    return (hold.reason, hold.message) if hold is not None and hold.person else None
+
+
+def another_bot_holds_the_identity(view: View) -> Reported | None:
+    """An older TelegramBot runs the same bot."""
+    loses = view.plan.hold is None and identity_winner(view.seen, view.bot) is not None
+    return (Reason.DUPLICATE_BOT, duplicate_sentence(view)) if loses else None
+
+
+def a_stuck_pod_is_held(view: View) -> Reported | None:
+    """A pod hangs in Terminating, and nothing that the policy allows would be safe."""
+    spec = view.bot.spec
+    found = [_held(pod, verdict, spec) for pod, verdict in view.plan.stuck] if spec else []
+    return next((why for why in found if why is not None), None)
+
+
+def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec) -> Reported | None:
+    if pod.metadata.finalizers:
+        why = f"finalizer {pod.metadata.finalizers[0]} holds pod {pod.name}; whoever set it must remove it"
+        return Reason.TERMINATING_POD_STILL_RUNNING, why
+    if may_force(spec, verdict):
+        return None
+    reason = Reason.TERMINATING_POD_STILL_RUNNING if verdict is Death.ALIVE else Reason.POD_UNREACHABLE
+    return reason, f"pod {pod.name} hangs in Terminating: {because(verdict)}; {_advice(verdict, spec)}"
+
+
+def _advice(verdict: Death, spec: TelegramBotSpec) -> str:
+    if spec.stuck_pods.policy is StuckPolicy.NEVER:
+        return "stuckPods.policy: Never leaves it to you"
+    if verdict is Death.ALIVE:
+        return "find out why its process does not stop; only stuckPods.policy: Force would delete it while it runs"
+    return (
+        "make sure that the node is off, then delete the node or taint it node.kubernetes.io/out-of-service; "
+        "or accept the risk with stuckPods.policy: Force"
+    )
+
+
+def the_token_is_missing(view: View) -> Reported | None:
+    """The Secret, its key or the token in it is not there or not good."""
+    problem = token_problem(view)
+    return (problem.reason, problem.message) if problem else None
+
+
+def a_request_was_refused(view: View) -> Reported | None:
+    """The API server will not do what is needed: a right, a quota or an admission rule is in the way.
+
+    Without the right to read Secrets all else still works, so that is no reason to stall.
+    """
+    refused = next((each for each in view.seen.failures if each.refused and each.resource != "secrets"), None)
+    if refused is None:
+        return None
+    return Reason.FORBIDDEN if refused.lacks_right else Reason.REFUSED, str(refused)
+
+
+def duplicates_are_left_alone(view: View) -> Reported | None:
+    """There are more pods than one, and they are not ours to delete."""
+    if not view.plan.tolerated or view.bot.spec is None:
+        return None
+    return Reason.DUPLICATE_PODS, _tolerated_sentence(view.plan.tolerated, view.bot.spec)
+
+
+def _tolerated_sentence(pods: tuple[Pod, ...], spec: TelegramBotSpec) -> str:
+    named = listed([f"{pod.name}{_controller(pod)}" for pod in pods])
+    if spec.duplicates is Duplicates.REPORT:
+        return f"{named}: more pods of the bot than one; duplicates: Report leaves them to you"
+    return f"{named}: more pods of the bot than one; what controls them would replace them, so remove that"
+
+
+def _controller(pod: Pod) -> str:
+    owner = pod.metadata.controller
+    return f" of {owner.kind} {owner.name}" if owner else ""
+
+
+def _conflict_for_a_person(conflicted: Verdict) -> Reported | None:
+    if conflicted.status == "True" and conflicted.reason in PERSON_MUST_ACT:
+        return conflicted.reason, conflicted.message
+    return None

@@ -1,0 +1,156 @@
+"""What each condition says, and why."""
+
+from ..api.models import Delivery, Lock, NotPolling, Remedy, TelegramBotSpec
+from ..names import ConditionType, Reason
+from . import desired
+from .classify import Death
+from .conflicts import Conflicts, identity_rivals
+from .observed import Failure, TokenState
+from .plan import identity_winner
+from .readiness import ready
+from .records import template_of
+from .stalled import stalled
+from .view import Verdict, View, listed, no, unknown, where, yes
+
+
+def judge(view: View) -> dict[ConditionType, Verdict]:
+    """Return a verdict for every condition type."""
+    pinned, conflicted = _pinned(view), _conflicted(view)
+    is_ready, is_stalled = ready(view, pinned, conflicted), stalled(view, pinned, conflicted)
+    return {
+        ConditionType.READY: is_ready,
+        ConditionType.SINGLETON: _singleton(view),
+        ConditionType.PINNED: pinned,
+        ConditionType.CONFLICTED: conflicted,
+        ConditionType.RECONCILING: _reconciling(view, is_ready, is_stalled),
+        ConditionType.STALLED: is_stalled,
+    }
+
+
+def _singleton(view: View) -> Verdict:
+    if view.seen.pods_unknown is not None:
+        return unknown(Reason.FORBIDDEN, str(view.seen.pods_unknown))
+    lost = [pod.name for pod, verdict in view.plan.stuck if verdict in {Death.NODE_LOST, Death.UNKNOWN}]
+    if lost:
+        why = f"the node of pod {listed(lost)} does not answer; its process may be polling"
+        return unknown(Reason.POD_UNREACHABLE, why)
+    return _counted(view)
+
+
+def _counted(view: View) -> Verdict:
+    found = listed([where(pod, view) for pod in view.pollers])
+    if not found:
+        return yes(Reason.NO_POD, "no pod can be polling")
+    if len(view.pollers) == 1:
+        return yes(Reason.ONE_POD, f"pod {found} is the only one that can be polling")
+    if sum(not pod.deleting for pod in view.pollers) <= 1:
+        return no(Reason.TERMINATING_POD_STILL_RUNNING, f"pods {found} may be polling; a terminating one still runs")
+    return no(Reason.DUPLICATE_PODS, f"pods {found} may be polling at once")
+
+
+def _pinned(view: View) -> Verdict:
+    spec, hold = view.bot.spec, view.plan.hold
+    if hold is not None or spec is None:
+        return no(hold.reason if hold else Reason.INVALID_SPEC, hold.message if hold else view.bot.problem)
+    lacking = _lacking(view, spec)
+    if lacking is None:
+        return _in_force(view, spec)
+    denied = next((each for each in view.seen.failures if each.resource == "deployments.apps"), None)
+    return no(Reason.PATCH_DENIED, f"{lacking.message}: {denied}") if denied else lacking
+
+
+def _lacking(view: View, spec: TelegramBotSpec) -> Verdict | None:
+    """Return what the Deployment lacks, or None where it is as it should be."""
+    deployment = view.seen.deployment
+    if deployment is None:
+        return no(Reason.NOT_PINNED, f"Deployment {view.bot.target} is not there yet")
+    count = desired.replicas(spec, loses=identity_winner(view.seen, view.bot) is not None)
+    if deployment.spec.replicas != count or deployment.spec.strategy.type != "Recreate":
+        found = f"replicas {deployment.spec.replicas}, strategy {deployment.spec.strategy.type}"
+        return no(Reason.NOT_PINNED, f"Deployment {deployment.name} has {found}")
+    lock = desired.lock_name(spec, view.seen.identity)
+    if lock is not None and not desired.lock_in_force(template_of(deployment), lock):
+        return no(Reason.LOCK_MISSING, f"Deployment {deployment.name} lacks the lock in its pod template")
+    return None
+
+
+def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
+    later = not_yet_enforced(spec)
+    if later:
+        return yes(Reason.NOT_YET_ENFORCED, f"pinned; not yet enforced by this version: {'; '.join(later)}")
+    held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
+    lock = "without a lock" if spec.lock is Lock.NONE else f"locked on {view.seen.identity}"
+    return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {lock}{_token_note(view)}")
+
+
+def not_yet_enforced(spec: TelegramBotSpec) -> list[str]:
+    """Return a sentence for each field whose value this version accepts but does not act on."""
+    checks = [
+        (spec.lock is Lock.GATE, "lock: Gate (the Scheduler lock is in force instead)"),
+        (
+            spec.conflict.remedy is Remedy.FIX_WEBHOOK,
+            "conflict.remedy: FixWebhook (a webhook is reported, not repaired)",
+        ),
+        (spec.not_polling != NotPolling(), "notPolling (a bot whose updates pile up at Telegram is not noticed)"),
+        (spec.delivery is Delivery.WEBHOOK, "webhook.url (it is not compared with what Telegram has)"),
+    ]
+    return [sentence for applies, sentence in checks if applies]
+
+
+def _token_note(view: View) -> str:
+    if view.seen.token.state in {TokenState.FORBIDDEN, TokenState.UNREADABLE}:
+        return "; the bot's token cannot be read, so its identity is " + view.seen.identity
+    return ""
+
+
+def _conflicted(view: View) -> Verdict:
+    run = view.conflicts
+    if run is None or not run.active:
+        return no(Reason.NO_CONFLICT, f"no 409 in the last {_clear_after(view)} s{_log_note(view)}")
+    return yes(run.cause, f"{_cause_sentence(run, view)} [{run.evidence}]")
+
+
+def _log_note(view: View) -> str:
+    if view.bot.spec and not view.bot.spec.conflict.logs:
+        return "; logs are not read, as conflict.logs asks"
+    return f"; {view.seen.log_problem}" if view.seen.log_problem else ""
+
+
+def _clear_after(view: View) -> int:
+    return view.bot.spec.conflict.clear_after_seconds if view.bot.spec else 300
+
+
+_CAUSES = {
+    Reason.WEBHOOK_ACTIVE: "pod {pod} polls while a webhook is set at Telegram; "
+    "call deleteWebhook, or run the bot with delivery: Webhook",
+    Reason.WEBHOOK_SET: "somebody set a webhook while pod {pod} was polling; "
+    "find who calls setWebhook, or run the bot with delivery: Webhook",
+    Reason.DUPLICATE_PODS: "more than one pod of the bot was polling when {pod} was cut off",
+    Reason.TERMINATING_POD: "a pod of the bot that was being deleted was still polling when {pod} was cut off",
+    Reason.DUPLICATE_BOT: "TelegramBot {rival} runs the same bot; delete one of the two",
+    Reason.EXTERNAL_POLLER: "something that is not a pod of this TelegramBot keeps polling with the same token and "
+    "cuts off pod {pod}; stop it (another Deployment, cluster or laptop), or revoke the token with @BotFather",
+}
+
+
+def _cause_sentence(run: Conflicts, view: View) -> str:
+    sentence = _CAUSES.get(run.cause, "pod {pod} was cut off by another poller; the cause is not known yet")
+    near = [each.name for each in identity_rivals(view.seen) if each.namespace == view.bot.namespace]
+    return sentence.format(pod=run.pod, rival=near[0] if near else "of another namespace")
+
+
+def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
+    if view.plan.actions:
+        return yes(Reason.REPAIRING, "changes are being made")
+    if is_stalled.status == "True":
+        return no(is_stalled.reason, "waits for a person")
+    failed = _transient(view.seen.failures)
+    if failed:
+        return yes(Reason.REPAIRING, failed)
+    if is_ready.status == "True" or is_ready.reason is Reason.SUSPENDED:
+        return no(Reason.SETTLED, "nothing to do")
+    return yes(is_ready.reason if view.plan.hold else Reason.ROLLING_OUT, is_ready.message)
+
+
+def _transient(failures: tuple[Failure, ...]) -> str:
+    return next((str(each) for each in failures if not each.refused), "")

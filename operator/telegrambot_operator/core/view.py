@@ -1,0 +1,86 @@
+"""What all verdicts on one bot look at, the form they have, and the sentences that several of them say."""
+
+from dataclasses import dataclass
+
+from ..names import Reason
+from .conflicts import Conflicts
+from .observed import Bot, Observed, TokenState
+from .plan import Plan, identity_winner
+from .records import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A condition before it has times: its status ("True", "False", "Unknown"), reason and message."""
+
+    status: str
+    reason: Reason
+    message: str
+
+
+def yes(reason: Reason, message: str) -> Verdict:
+    """The condition is True."""
+    return Verdict("True", reason, message)
+
+
+def no(reason: Reason, message: str) -> Verdict:
+    """The condition is False."""
+    return Verdict("False", reason, message)
+
+
+def unknown(reason: Reason, message: str) -> Verdict:
+    """The condition cannot be known."""
+    return Verdict("Unknown", reason, message)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What all verdicts look at, worked out once."""
+
+    seen: Observed
+    bot: Bot
+    plan: Plan
+    conflicts: Conflicts | None
+    pod: Pod | None
+    pollers: tuple[Pod, ...]
+
+
+def where(pod: Pod, view: View) -> str:
+    """Name a pod; one of another namespace only by that fact, since the reader may not be allowed to know more."""
+    return pod.name if pod.metadata.namespace == view.bot.namespace else "one in another namespace"
+
+
+def listed(items: list[str]) -> str:
+    """Return the items in a fixed order, so that the same world gives the same sentence."""
+    return ", ".join(sorted(items))
+
+
+def duplicate_sentence(view: View) -> str:
+    """Say which TelegramBot holds the identity; one of another namespace only by that fact."""
+    winner = identity_winner(view.seen, view.bot)
+    if winner is not None and winner.namespace == view.bot.namespace:
+        return f"TelegramBot {winner.name} is older and runs the same bot; this one gets no pod. Delete one of the two"
+    return "an older TelegramBot of another namespace runs the same bot; this one gets no pod. Delete one of the two"
+
+
+def token_problem(view: View) -> Verdict | None:
+    """Return what is wrong with the bot's token, or None where it is good, unreadable for us, or not given."""
+    ref = view.bot.spec.token.secret_key_ref if view.bot.spec and view.bot.spec.token else None
+    if ref is None:
+        return None
+    match view.seen.token.state:
+        case TokenState.SECRET_NOT_FOUND:
+            why = f"there is no Secret {ref.name}; create it, or correct spec.token.secretKeyRef.name"
+        case TokenState.KEY_NOT_FOUND:
+            why = f"Secret {ref.name} has no key {ref.key}; add it, or correct spec.token.secretKeyRef.key"
+        case TokenState.EMPTY:
+            why = f"key {ref.key} of Secret {ref.name} is empty; put the bot token there"
+        case TokenState.NOT_A_TOKEN:
+            why = (
+                f"key {ref.key} of Secret {ref.name} does not hold a bot token (digits, a colon, then 35 characters); "
+                "put there what @BotFather gave"
+            )
+        case _:
+            return None
+    invalid = view.seen.token.state is TokenState.NOT_A_TOKEN
+    return no(Reason.TOKEN_INVALID if invalid else Reason.TOKEN_NOT_FOUND, why)
