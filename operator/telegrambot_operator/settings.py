@@ -1,0 +1,71 @@
+"""The only reader of the environment. A wrong setting ends in one line that names it and says what it may be."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TELEGRAM_API_URL = "https://api.telegram.org"
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+
+
+class SettingError(Exception):
+    """A setting is wrong; the text is the one line that the user reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the operator runs. No kubeconfig means the pod's service account; no namespaces means all of them."""
+
+    kubeconfig: str | None
+    namespaces: tuple[str, ...]
+    telegram_api_url: str
+    verbose: bool
+
+
+def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verbose: bool = False) -> Settings:
+    """Return the settings. Raises SettingError."""
+    return Settings(
+        kubeconfig=_kubeconfig(environment),
+        namespaces=_namespaces(namespaces),
+        telegram_api_url=_telegram(environment.get("TELEGRAM_API_URL", TELEGRAM_API_URL)),
+        verbose=verbose,
+    )
+
+
+def _kubeconfig(environment: Mapping[str, str]) -> str | None:
+    named = environment.get("KUBECONFIG")
+    if named:
+        if not any(Path(part).is_file() for part in named.split(":") if part):
+            raise SettingError(f"KUBECONFIG: there is no file {named}; name a kubeconfig file, or unset it")
+        return named
+    default = Path(environment.get("HOME") or "~").expanduser() / ".kube" / "config"
+    if default.is_file():
+        return str(default)
+    if environment.get("KUBERNETES_SERVICE_HOST") and SERVICE_ACCOUNT.is_file():
+        return None
+    raise SettingError(
+        "KUBECONFIG: not set, there is no ~/.kube/config, and this is not a pod with a service account; "
+        "set it to the path of a kubeconfig file"
+    )
+
+
+def _namespaces(names: Sequence[str]) -> tuple[str, ...]:
+    wrong = next((name for name in names if not _NAMESPACE.match(name)), None)
+    if wrong is not None:
+        raise SettingError(
+            f"--namespace: {wrong!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def _telegram(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise SettingError(
+            f"TELEGRAM_API_URL: {url!r} is not the base of a Bot API; use http:// or https:// and a host, "
+            f"such as {TELEGRAM_API_URL}"
+        )
+    return url.rstrip("/")

@@ -1,0 +1,123 @@
+"""The TelegramBots that are known, and which of them claim the same Deployment or the same identity."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .. import names
+from ..core import understand
+from ..core.observed import Bot, Rival
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+
+
+class Bots:
+    """TelegramBots by namespace and name. `changed` is called with the key of each bot that a change concerns."""
+
+    def __init__(self, changed: Callable[[Key], None]) -> None:
+        self._bots: dict[Key, Bot] = {}
+        self._claims: dict[tuple[str, str, str], set[Key]] = {}
+        self._claimed: dict[Key, tuple[tuple[str, str, str], tuple[str, str, str]]] = {}
+        self._changed = changed
+
+    def __len__(self) -> int:
+        return len(self._bots)
+
+    def all_keys(self) -> list[Key]:
+        """Return all keys."""
+        return list(self._bots)
+
+    def get(self, key: Key) -> Bot | None:
+        """Return one bot, or None."""
+        return self._bots.get(key)
+
+    def put(self, body: Mapping[str, Any]) -> Bot:
+        """Take in a version of a TelegramBot, unless a newer one is known, and return the newest."""
+        fresh = understand.bot(body)
+        known = self._bots.get(fresh.key)
+        if known is not None and int(known.resource_version) >= int(fresh.resource_version):
+            return known
+        self._bots[fresh.key] = fresh
+        self._claim(fresh, self._identity(fresh))
+        if known is None or (known.uid, known.generation, known.container) != (
+            fresh.uid,
+            fresh.generation,
+            fresh.container,
+        ):
+            self._changed(fresh.key)
+        return fresh
+
+    def drop(self, key: Key, uid: str | None = None) -> None:
+        """Forget a TelegramBot; with `uid`, only that one and not a successor of its name."""
+        known = self._bots.get(key)
+        if known is None or uid not in {None, known.uid}:
+            return
+        del self._bots[key]
+        for claim in self._claimed.pop(key, ()):
+            self._leave(claim, key)
+        self._changed(key)
+
+    def replace(self, bodies: Sequence[Mapping[str, Any]], namespaces: tuple[str, ...] = ()) -> None:
+        """Take in a complete list: what is not in it is gone."""
+        present = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in bodies}
+        for key in self.all_keys():
+            if key not in present and (not namespaces or key[0] in namespaces):
+                self.drop(key)
+        for body in bodies:
+            self.put(body)
+
+    def claim(self, bot: Bot, identity: str) -> None:
+        """Note which identity a bot has; those that share its old or new one look again."""
+        self._claim(bot, identity)
+
+    def of_identity(self, identity: str) -> set[Key]:
+        """Return the keys of the bots that have the identity."""
+        return set(self._claims.get(("identity", "", identity), ()))
+
+    def rivals(self, bot: Bot, identity: str) -> tuple[Rival, ...]:
+        """Return the other bots that claim the same Deployment or identity."""
+        deployment = self._claims.get(("deployment", bot.namespace, bot.target), set())
+        same = self._claims.get(("identity", "", identity), set())
+        found = []
+        for key in sorted((deployment | same) - {bot.key}):
+            other = self._bots[key]
+            found.append(
+                Rival(other.namespace, other.name, other.uid, other.created, same_deployment=key in deployment)
+            )
+        return tuple(found)
+
+    def _identity(self, bot: Bot) -> str:
+        """The identity until a pass has worked it out: as last reported, so that a restart shuffles no winners."""
+        if bot.key in self._claimed:
+            return self._claimed[bot.key][1][2]
+        reported = (bot.status.get("bot") or {}).get("id")
+        return str(reported) if reported else names.fallback_identity(bot.namespace, bot.name)
+
+    def _claim(self, bot: Bot, identity: str) -> None:
+        fresh = (("deployment", bot.namespace, bot.target), ("identity", "", identity))
+        old = self._claimed.get(bot.key, ())
+        if old == fresh:
+            return
+        self._claimed[bot.key] = fresh
+        for claim in set(old) - set(fresh):
+            self._leave(claim, bot.key)
+        for claim in set(fresh) - set(old):
+            self._join(claim, bot.key)
+
+    def _join(self, claim: tuple[str, str, str], key: Key) -> None:
+        others = self._claims.setdefault(claim, set())
+        for other in others:
+            self._changed(other)
+        if others:
+            self._changed(key)
+        others.add(key)
+
+    def _leave(self, claim: tuple[str, str, str], key: Key) -> None:
+        others = self._claims.get(claim, set())
+        others.discard(key)
+        for other in others:
+            self._changed(other)
+        if not others:
+            self._claims.pop(claim, None)

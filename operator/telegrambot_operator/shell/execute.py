@@ -1,0 +1,107 @@
+"""Carries out a plan: the one writer of Deployments and pods. What a request answers goes into the caches at once."""
+
+import logging
+
+from .. import names
+from ..core.actions import Action, ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
+from ..core.events import Event
+from ..core.observed import Bot, Failure
+from ..core.records import Deployment, Pod
+from .informer import Informer
+from .kube import APPLY, DEPLOYMENTS, PODS, Kube, KubeError, path
+from .report import Reporter
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """Carries out actions, one after the other, and goes on after one that fails."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        deployments: Informer[Deployment],
+        pods: Informer[Pod],
+        reporter: Reporter,
+        applied: dict[str, int],
+    ) -> None:
+        self._kube = kube
+        self._deployments = deployments
+        self._pods = pods
+        self._reporter = reporter
+        self._applied = applied
+
+    async def run(self, bot: Bot | None, actions: tuple[Action, ...]) -> tuple[Failure, ...]:
+        """Carry out the actions and return what failed. A lost race is no failure: the next pass decides again."""
+        failures = []
+        for action in actions:
+            try:
+                await self._do(bot, action)
+            except KubeError as error:
+                if error.status not in {404, 409}:
+                    verb, resource = describe(action)
+                    failures.append(Failure(verb, resource, error.status, error.message))
+                log.debug("%s: %s", action, error.message)
+        return tuple(failures)
+
+    async def _do(self, bot: Bot | None, action: Action) -> None:
+        match action:
+            case LabelPod():
+                await self._patch_pod(
+                    action.namespace, action.pod, action.uid, {"labels": {names.LABEL_BOT: action.identity}}
+                )
+            case KeepPod():
+                await self._patch_pod(
+                    action.namespace, action.pod, action.uid, {"annotations": {names.ANNOTATION_DELETION_COST: "1000"}}
+                )
+            case PatchDeployment():
+                await self._patch_deployment(bot, action)
+            case ApplyDeployment():
+                await self._apply_deployment(bot, action)
+            case DeletePod():
+                await self._delete_pod(bot, action)
+
+    async def _patch_pod(self, namespace: str, name: str, uid: str, metadata: dict[str, object]) -> None:
+        body = {"metadata": {"uid": uid, **metadata}}
+        self._pods.learn(await self._kube.patch(path(PODS, namespace, name), body))
+
+    async def _patch_deployment(self, bot: Bot | None, action: PatchDeployment) -> None:
+        body = {**action.body, "metadata": {**action.body.get("metadata", {}), "uid": action.uid}}
+        data = await self._kube.patch(path(DEPLOYMENTS, action.namespace, action.deployment), body)
+        self._deployments.learn(data)
+        self._tell(bot, action.reason, action.why)
+
+    async def _apply_deployment(self, bot: Bot | None, action: ApplyDeployment) -> None:
+        where = path(DEPLOYMENTS, action.namespace, action.deployment)
+        deployment = self._deployments.learn(await self._kube.patch(where, action.body, APPLY, {"force": "true"}))
+        known = self._applied.get(deployment.metadata.uid)
+        self._applied[deployment.metadata.uid] = deployment.metadata.generation
+        if known != deployment.metadata.generation:
+            self._tell(bot, action.reason, action.why)
+
+    async def _delete_pod(self, bot: Bot | None, action: DeletePod) -> None:
+        body: dict[str, object] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": action.uid, "resourceVersion": action.resource_version},
+        }
+        if action.force:
+            body["gracePeriodSeconds"] = 0
+        data = await self._kube.request("DELETE", path(PODS, action.namespace, action.pod), None, body)
+        known = self._pods.store.get(action.namespace, action.pod)
+        if action.force and known is not None and known.uid == action.uid:
+            self._pods.forget(known)
+        elif not action.force:
+            self._pods.learn(data)
+        log.info("%s", action.why)
+        self._tell(bot, action.reason, action.why, warning=action.force, pod=action)
+
+    def _tell(
+        self, bot: Bot | None, reason: str, why: str, *, warning: bool = False, pod: DeletePod | None = None
+    ) -> None:
+        if pod is None:
+            log.info("%s", why)
+        if bot is not None:
+            self._reporter.tell(bot, Event(reason, why, warning))
+        if bot is not None and pod is not None:
+            self._reporter.tell(bot, Event(reason, why, warning, pod=pod.pod, pod_uid=pod.uid))

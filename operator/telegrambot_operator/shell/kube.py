@@ -1,0 +1,222 @@
+"""Requests to the API server: raw JSON over the connection pool and credentials of `kubernetes.aio`.
+
+The generated client would parse every answer into a tree of models that nobody here needs; its configuration, TLS,
+proxies, exec plugins and token refresh are what we want of it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import msgspec
+from kubernetes.aio import config as kubeconfig
+from kubernetes.aio.client import ApiClient, Configuration
+
+from ..names import FIELD_MANAGER
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+REQUEST_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
+# A watch gets a bookmark about once a minute (https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks).
+SILENCE_SECONDS = 150.0
+RELOAD_SECONDS = 5.0
+
+
+class KubeError(Exception):
+    """A request failed. `status` is the HTTP status, 0 where there was no answer; `reason` is the API's own word."""
+
+    def __init__(
+        self, status: int, reason: str, message: str, *, retry_after: float | None = None, details: Json | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+        self.details = details or {}
+
+
+async def load_configuration(path: str | None) -> Configuration:
+    """Return a client configuration from a kubeconfig, or from the pod's service account where path is None."""
+    configuration: Configuration = Configuration()
+    if path is None:
+        kubeconfig.load_incluster_config(client_configuration=configuration)
+    else:
+        await kubeconfig.load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
+    return configuration
+
+
+class Kube:
+    """One pool of connections to one API server."""
+
+    def __init__(self, path: str | None, configuration: Configuration) -> None:
+        self._path = path
+        self._api = ApiClient(configuration)
+        self._reloaded = time.monotonic()
+        self._reloading = asyncio.Lock()
+        self.requests = 0
+
+    @classmethod
+    async def connect(cls, path: str | None) -> "Kube":
+        """Return a client for the kubeconfig, or for the service account. Makes no request yet."""
+        return cls(path, await load_configuration(path))
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in use; it changes when credentials are read again."""
+        configuration: Configuration = self._api.configuration
+        return configuration
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
+
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, accept: str = "application/json"
+    ) -> bytes:
+        """Return the body of a GET. Raises KubeError."""
+        return await self.request("GET", path, query, accept=accept)
+
+    async def patch(self, path: str, body: Any, kind: str = MERGE, query: Mapping[str, str] | None = None) -> bytes:
+        """Patch an object as our field manager and return it. Raises KubeError."""
+        return await self.request("PATCH", path, {"fieldManager": FIELD_MANAGER, **(query or {})}, body, kind)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        *,
+        accept: str = "application/json",
+    ) -> bytes:
+        """Return the body of the answer. Raises KubeError; a 401 reads the credentials again and tries once more."""
+        try:
+            return await self._once(method, path, query, body, content_type, accept)
+        except KubeError as error:
+            if error.status != 401 or not await self.reload():
+                raise
+            return await self._once(method, path, query, body, content_type, accept)
+
+    async def _once(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, content_type: str, accept: str
+    ) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=CONNECT_SECONDS)
+        try:
+            response = await self._send(method, path, query, body, content_type, accept, timeout)
+            async with response:
+                data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, "NoAnswer", f"the API server gave no answer ({type(error).__name__})") from None
+        if response.status >= 400:
+            raise _error(response.status, data, response.headers.get("Retry-After"))
+        return data
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        accept: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        self.requests += 1
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = self.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        answer = await self._api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    @asynccontextmanager
+    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch and give its lines. Raises KubeError, also when the line is cut or silent."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        try:
+            response = await self._send(
+                "GET", path, {**query, "watch": "1"}, None, "application/json", "application/json", timeout
+            )
+            async with response:
+                if response.status >= 400:
+                    raise _error(response.status, await response.read(), response.headers.get("Retry-After"))
+                yield _lines(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, "NoAnswer", f"the watch broke off ({type(error).__name__})") from None
+
+    async def reload(self) -> bool:
+        """Read the credentials again, as after a 401. Returns False when that failed or was done a moment ago."""
+        async with self._reloading:
+            if time.monotonic() - self._reloaded < RELOAD_SECONDS:
+                return False
+            self._reloaded = time.monotonic()
+            try:
+                fresh = ApiClient(await load_configuration(self._path))
+            except (kubeconfig.ConfigException, OSError, ValueError) as error:
+                log.warning("credentials could not be read again: %s", type(error).__name__)
+                return False
+            old, self._api = self._api, fresh
+            asyncio.get_running_loop().call_later(REQUEST_SECONDS, lambda: asyncio.ensure_future(old.close()))
+            return True
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield whole lines of any length; a torn last line counts for nothing."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        if b"\n" not in chunk:
+            continue
+        *lines, last = bytes(rest).split(b"\n")
+        rest = bytearray(last)
+        for line in lines:
+            if line:
+                yield line
+
+
+class _StatusBody(msgspec.Struct):
+    reason: str = ""
+    message: str = ""
+    details: Json | None = None
+
+
+def _error(status: int, data: bytes, retry_after: str | None) -> KubeError:
+    try:
+        told = msgspec.json.decode(data, type=_StatusBody)
+    except msgspec.DecodeError:
+        told = _StatusBody(message=f"HTTP {status}")
+    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    return KubeError(status, told.reason, told.message or f"HTTP {status}", retry_after=seconds, details=told.details)
+
+
+def path(resource: str, namespace: str | None = None, name: str | None = None, sub: str | None = None) -> str:
+    """Return the path of a resource, given as `group/version/plural`, or `v1/plural` for the core group."""
+    group_version, _, plural = resource.rpartition("/")
+    base = f"/api/{group_version}" if group_version == "v1" else f"/apis/{group_version}"
+    parts = [base]
+    if namespace:
+        parts += ["namespaces", quote(namespace)]
+    parts.append(plural)
+    parts += [quote(part) for part in (name, sub) if part]
+    return "/".join(parts)
+
+
+PODS = "v1/pods"
+NODES = "v1/nodes"
+SECRETS = "v1/secrets"
+DEPLOYMENTS = "apps/v1/deployments"
+REPLICASETS = "apps/v1/replicasets"
+EVENTS = "events.k8s.io/v1/events"
+BOTS = "singleton.bot/v1alpha1/telegrambots"

@@ -1,0 +1,289 @@
+"""Gathers an `Observed` for one bot: from the caches, and live where a cache will not do.
+
+Live reads are rare: a Deployment that does not carry our mark yet and its unmarked pods, the nodes of pods that hang,
+the ReplicaSets behind duplicates, and a TelegramBot that seems to be gone while a Deployment still carries its mark.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from .. import names
+from ..core import desired
+from ..core.classify import Life, life, may_poll, overdue
+from ..core.evidence import ConflictPattern, compile_pattern
+from ..core.lifetimes import death_notes, span
+from ..core.observed import Bot, Failure, Observed, PodFinding, PodSpan
+from ..core.plan import belongs
+from ..core.records import (
+    Deployment,
+    Node,
+    Pod,
+    ReplicaSet,
+    parse_deployment,
+    parse_node,
+    parse_pod,
+    parse_replica_set,
+    template_of,
+)
+from .bots import Bots, Key
+from .history import History
+from .informer import Informer
+from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
+from .logs import LogReader, Tail
+from .tokens import Tokens
+
+T = TypeVar("T")
+
+# How long a Deployment may count a pod that our cache does not show, before the pod is searched for.
+UNSEEN_SECONDS = 2.0
+
+
+def index_pod(pod: Pod) -> list[str]:
+    """Pods are found by identity."""
+    return [pod.metadata.labels.bot] if pod.metadata.labels.bot else []
+
+
+def index_deployment(deployment: Deployment) -> list[tuple[str, str]]:
+    """Deployments are found by the TelegramBot whose mark they carry."""
+    owner = deployment.metadata.labels.owner
+    return [(deployment.metadata.namespace, owner)] if owner else []
+
+
+class Forbidden(Exception):  # noqa: N818  it carries an answer, and is caught where it is expected
+    """A read that the operator has no right to; the failure says which."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class Observer:
+    """Gathers what one pass needs."""
+
+    def __init__(
+        self, kube: Kube, bots: Bots, deployments: Informer[Deployment], pods: Informer[Pod], logs: LogReader
+    ) -> None:
+        self._kube = kube
+        self._bots = bots
+        self._deployments = deployments
+        self._pods = pods
+        self._logs = logs
+        self._tokens = Tokens(kube)
+        self._unseen: dict[Key, float] = {}
+        self.history = History()
+        self.applied: dict[str, int] = {}
+
+    async def observe(self, key: Key, now: datetime) -> Observed:
+        """Return everything known about one bot. Raises KubeError where the pass cannot go on without an answer."""
+        namespace, name = key
+        marked = tuple(self._deployments.store.by((namespace, names.label_value(name))))
+        bot = self._bots.get(key)
+        if bot is None and marked:
+            bot = await self._perhaps_not_gone(key)
+        if bot is None:
+            self._forget(key)
+            return Observed(namespace=namespace, name=name, bot=None, leftovers=marked)
+        if bot.spec is None:
+            return Observed(namespace=namespace, name=name, bot=bot)
+        return await self._observe(bot, marked, now)
+
+    async def _observe(self, bot: Bot, marked: tuple[Deployment, ...], now: datetime) -> Observed:
+        failures = self._denied()
+        deployment = await self._deployment(bot, failures)
+        token, failure = await self._tokens.view(bot, self._fingerprint(deployment))
+        failures += [failure] if failure else []
+        identity = desired.identity(bot, token, deployment)
+        self._bots.claim(bot, identity)
+        pods = await self._pods_of(bot, deployment, identity, failures)
+        patterns = [compile_pattern(each) for each in bot.spec.conflict.patterns] if bot.spec else []
+        self._follow(bot, deployment, pods, patterns)
+        return Observed(
+            namespace=bot.namespace,
+            name=bot.name,
+            bot=bot,
+            identity=identity,
+            token=token,
+            deployment=deployment,
+            leftovers=tuple(each for each in marked if each.name != bot.target),
+            pods=tuple(pods),
+            nodes=await self._nodes(bot, pods, now, failures),
+            replica_sets=await self._replica_sets(deployment, pods, failures),
+            rivals=self._bots.rivals(bot, identity),
+            findings=self._findings(bot, pods, patterns),
+            spans=self._spans(identity, pods, now),
+            failures=tuple(failures),
+            log_problem=self._logs.problem(bot.key),
+            applied_generation=self.applied.get(deployment.metadata.uid) if deployment else None,
+        )
+
+    def _denied(self) -> list[Failure]:
+        """What the caches may not read: they then show a world that was."""
+        pods, deployments = self._pods.denied, self._deployments.denied
+        return [
+            Failure(_verb(error), resource, error.status, error.message)
+            for resource, error in (("pods", pods), ("deployments.apps", deployments))
+            if error is not None
+        ]
+
+    def _forget(self, key: Key) -> None:
+        self._tokens.forget(key)
+        self._logs.forget(key)
+        self._unseen.pop(key, None)
+
+    async def _read(self, resource: str, where: str, parse: Callable[[bytes], T], **query: str) -> T | None:
+        """Return an object read live, None where there is none. Raises Forbidden, and KubeError for anything else."""
+        try:
+            return parse(await self._kube.get(where, query))
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            if error.status == 403:
+                verb = "list" if query else "get"
+                raise Forbidden(Failure(verb, resource, error.status, error.message)) from None
+            raise
+
+    # --- TelegramBot and Deployment ---------------------------------------------------------------------------------
+
+    async def _perhaps_not_gone(self, key: Key) -> Bot | None:
+        """Ask the API server before anything is released: a cache may lag, and a CRD that is gone proves nothing."""
+        try:
+            body = msgspec.json.decode(await self._kube.get(path(BOTS, *key)))
+        except KubeError as error:
+            if error.status == 404 and error.details.get("kind") == names.PLURAL:
+                return None
+            raise
+        return self._bots.put(body)
+
+    async def _deployment(self, bot: Bot, failures: list[Failure]) -> Deployment | None:
+        known = self._deployments.store.get(bot.namespace, bot.target)
+        if known is not None:
+            return known
+        try:
+            where = path(DEPLOYMENTS, bot.namespace, bot.target)
+            return await self._read("deployments.apps", where, parse_deployment)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return None
+
+    def _fingerprint(self, deployment: Deployment | None) -> int:
+        """Changes with every rollout: the moment at which a Secret may have been swapped."""
+        return deployment.metadata.generation if deployment else 0
+
+    # --- Pods -------------------------------------------------------------------------------------------------------
+
+    async def _pods_of(
+        self, bot: Bot, deployment: Deployment | None, identity: str, failures: list[Failure]
+    ) -> list[Pod]:
+        pods = {pod.uid: pod for pod in self._pods.store.by(identity)}
+        if deployment is not None and self._needs_census(bot, deployment, identity, list(pods.values())):
+            pods.update({pod.uid: pod for pod in await self._census(deployment, failures) if pod.uid not in pods})
+        return list(pods.values())
+
+    def _needs_census(self, bot: Bot, deployment: Deployment, identity: str, pods: list[Pod]) -> bool:
+        """Whether the Deployment may have pods without our label: its template lacks it, or it counts more pods."""
+        if not desired.is_ours(deployment, bot) or template_of(deployment).metadata.labels.bot != identity:
+            return True
+        status = deployment.status
+        mine = sum(belongs(pod, deployment) and life(pod) is not Life.DEAD for pod in pods)
+        if status.replicas + status.terminating_replicas <= mine:
+            self._unseen.pop(bot.key, None)
+            return False
+        since = self._unseen.setdefault(bot.key, time.monotonic())
+        return time.monotonic() - since >= UNSEEN_SECONDS
+
+    def unseen(self, key: Key) -> bool:
+        """Return whether the Deployment counts pods that are not in the cache yet: worth another look soon."""
+        return key in self._unseen
+
+    async def _census(self, deployment: Deployment, failures: list[Failure]) -> list[Pod]:
+        """List the Deployment's own pods live, by its selector, and return those that its ReplicaSets control."""
+        where = path(PODS, deployment.metadata.namespace)
+        try:
+            found = await self._read("pods", where, _pod_list, labelSelector=selector(deployment))
+        except Forbidden as error:
+            failures.append(error.failure)
+            return []
+        return [pod for pod in found or [] if belongs(pod, deployment)]
+
+    async def _nodes(
+        self, bot: Bot, pods: Sequence[Pod], now: datetime, failures: list[Failure]
+    ) -> dict[str, Node | None]:
+        after = bot.spec.stuck_pods.after_seconds if bot.spec else 0
+        asked = {pod.spec.node_name for pod in pods if pod.spec.node_name and overdue(pod, after, now)}
+        found: dict[str, Node | None] = {}
+        for name in sorted(asked):
+            try:
+                found[name] = await self._read("nodes", path(NODES, None, name), parse_node)
+            except Forbidden as error:
+                failures.append(error.failure)
+        return found
+
+    async def _replica_sets(
+        self, deployment: Deployment | None, pods: Sequence[Pod], failures: list[Failure]
+    ) -> dict[str, ReplicaSet | None]:
+        owners = {
+            (pod.metadata.namespace, owner.name)
+            for pod in pods
+            if not belongs(pod, deployment) and (owner := pod.metadata.controller) and owner.kind == "ReplicaSet"
+        }
+        found: dict[str, ReplicaSet | None] = {}
+        for namespace, name in sorted(owners):
+            try:
+                where = path(REPLICASETS, namespace, name)
+                found[name] = await self._read("replicasets.apps", where, parse_replica_set)
+            except Forbidden as error:
+                failures.append(error.failure)
+        return found
+
+    # --- Conflicts --------------------------------------------------------------------------------------------------
+
+    def _follow(
+        self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], patterns: Sequence[ConflictPattern]
+    ) -> None:
+        wanted = [] if bot.spec is None or not bot.spec.conflict.logs else pods
+        chosen = bot.container or (template_of(deployment).metadata.annotations.container if deployment else None)
+        tails = [Tail.of(pod, chosen) for pod in wanted if may_poll(pod) and pod.metadata.namespace == bot.namespace]
+        self._logs.follow(bot.key, tails, patterns)
+
+    def _findings(self, bot: Bot, pods: Sequence[Pod], patterns: Sequence[ConflictPattern]) -> tuple[PodFinding, ...]:
+        mine = [pod for pod in pods if pod.metadata.namespace == bot.namespace]
+        notes = [note for pod in mine for note in death_notes(pod, patterns)]
+        return (*self._logs.findings(bot.key), *notes)
+
+    def _spans(self, identity: str, pods: Sequence[Pod], now: datetime) -> tuple[PodSpan, ...]:
+        living = [known for pod in pods if (known := span(pod)) is not None]
+        return (*self.history.of(identity, now), *living)
+
+
+def _verb(error: KubeError) -> str:
+    return "watch" if "cannot watch" in error.message else "list"
+
+
+def selector(deployment: Deployment) -> str:
+    """Return a Deployment's selector as a query."""
+    raw: dict[str, Any] = msgspec.json.decode(deployment.spec.selector)
+    parts = [f"{key}={value}" for key, value in (raw.get("matchLabels") or {}).items()]
+    for each in raw.get("matchExpressions") or []:
+        values = ",".join(each.get("values") or [])
+        match each["operator"]:
+            case "In":
+                parts.append(f"{each['key']} in ({values})")
+            case "NotIn":
+                parts.append(f"{each['key']} notin ({values})")
+            case "Exists":
+                parts.append(each["key"])
+            case "DoesNotExist":
+                parts.append(f"!{each['key']}")
+    return ",".join(parts)
+
+
+class _Pods(msgspec.Struct):
+    items: list[msgspec.Raw] = []
+
+
+def _pod_list(data: bytes) -> list[Pod]:
+    return [parse_pod(bytes(item)) for item in msgspec.json.decode(data, type=_Pods).items]

@@ -1,0 +1,85 @@
+"""The one writer of status, and of Events. An unchanged status is not written."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from .. import names
+from ..core import events
+from ..core.conflicts import timestamp
+from ..core.events import Event
+from ..core.observed import Bot
+from .bots import Bots
+from .kube import APPLY, BOTS, EVENTS, Kube, KubeError, path
+
+log = logging.getLogger(__name__)
+
+WAITING_EVENTS = 1000
+NOTE_LIMIT = 1000
+
+
+class Reporter:
+    """Writes statuses and Events."""
+
+    def __init__(self, kube: Kube, bots: Bots) -> None:
+        self._kube = kube
+        self._bots = bots
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WAITING_EVENTS)
+
+    async def report(self, bot: Bot, status: Mapping[str, Any]) -> None:
+        """Write the status if it differs from the bot's, then tell what changed. Raises KubeError."""
+        if status == bot.status:
+            return
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": bot.name, "namespace": bot.namespace, "uid": bot.uid},
+            "status": status,
+        }
+        where = path(BOTS, bot.namespace, bot.name, "status")
+        query = {"fieldManager": names.STATUS_MANAGER, "force": "true"}
+        data = await self._kube.patch(where, body, APPLY, query)
+        self._bots.put(msgspec.json.decode(data))
+        for event in events.changes(bot.status, status):
+            self.tell(bot, event)
+
+    def tell(self, bot: Bot, event: Event) -> None:
+        """Queue an Event. It is dropped when a thousand are waiting already: guarding goes before telling."""
+        try:
+            self._events.put_nowait(_event(bot, event))
+        except asyncio.QueueFull:
+            log.debug("an Event was dropped: %s", event.reason)
+
+    async def run(self) -> None:
+        """Send Events for ever, one after the other."""
+        while True:
+            event = await self._events.get()
+            try:
+                await self._kube.request("POST", path(EVENTS, event["metadata"]["namespace"]), None, event)
+            except KubeError as error:
+                log.debug("an Event could not be written: %s", error.message)
+
+
+def _event(bot: Bot, event: Event) -> dict[str, Any]:
+    subject = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": bot.name, "uid": bot.uid}
+    if event.pod:
+        subject = {"apiVersion": "v1", "kind": "Pod", "name": event.pod, "uid": event.pod_uid}
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{subject['name'][:220]}.{time.time_ns():x}", "namespace": bot.namespace},
+        "eventTime": timestamp(datetime.now(UTC)),
+        "reportingController": names.REPORTER,
+        "reportingInstance": f"{names.FIELD_MANAGER}-{os.uname().nodename}"[:128],
+        "action": "Guard",
+        "reason": event.reason[:128],
+        "regarding": {**subject, "namespace": bot.namespace},
+        "note": event.message[:NOTE_LIMIT],
+        "type": "Warning" if event.warning else "Normal",
+    }

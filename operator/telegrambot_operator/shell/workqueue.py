@@ -1,0 +1,100 @@
+"""A queue of keys: each is waiting at most once, worked on by at most one worker, and can be asked for later."""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+RETRY_SECONDS = (0.05, 0.2, 1.0, 3.0, 10.0, 30.0)
+
+
+class WorkQueue(Generic[K]):
+    """Dedupes, delays, retries. A key that is added while it is worked on runs once more afterwards."""
+
+    def __init__(self) -> None:
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._later: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._order = itertools.count()
+        self._wake: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._again)
+
+    def add(self, key: K) -> None:
+        """Ask for a pass now."""
+        self._due.pop(key, None)
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._wake_one()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Ask for a pass in so many seconds, or sooner if one was already asked for sooner."""
+        at = time.monotonic() + seconds
+        if key in self._waiting or self._due.get(key, float("inf")) <= at:
+            return
+        self._due[key] = at
+        heapq.heappush(self._later, (at, next(self._order), key))
+        self._arm()
+
+    def retry(self, key: K) -> None:
+        """Ask for another pass after a failure: later each time, until `forget`."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.add_after(key, RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+
+    def forget(self, key: K) -> None:
+        """Start the retries of a key from the beginning."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Wait for a key and take it to work on. `done` must follow."""
+        while not self._ready:
+            future = asyncio.get_running_loop().create_future()
+            self._wake.append(future)
+            await future
+        key = self._ready.popleft()
+        self._waiting.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """End the work on a key."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def _wake_one(self) -> None:
+        while self._wake:
+            future = self._wake.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._later:
+            delay = max(0.0, self._later[0][0] - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            at, _, key = heapq.heappop(self._later)
+            if self._due.get(key) == at:
+                self.add(key)
+        self._arm()
