@@ -62,7 +62,7 @@ class ControlPlane:
     """A running control plane; see the example above.
 
     `url` is the API server's address, `kubeconfig` that of a cluster admin (group system:masters); `folder` holds
-    everything, the programs' logs in its `logs`.
+    everything, the programs' logs in its `logs`; `authority` is the certificate that signed all others.
     """
 
     def __init__(self, layout: flags.Layout, programs: Mapping[str, Program]) -> None:
@@ -70,6 +70,7 @@ class ControlPlane:
         self.url = layout.url("kube-apiserver")
         self.kubeconfig = _kubeconfig(layout, "admin", layout.admin)
         self.folder = layout.folder
+        self.authority = layout.authority.certificate
         self._layout = layout
         self._programs = programs
         self._serial = itertools.count(1)
@@ -170,11 +171,12 @@ class ControlPlane:
         return self._layout.authority.issue(f"serving-{name}", names=[name], addresses=[address])
 
     async def _start_all(self) -> None:
-        """Start all at once: the API server waits for etcd, the other two for the API server."""
-        for program in self._programs.values():
-            await program.start()
-        for program in self._programs.values():
-            await program.until_ready()
+        """Start the four. The API server waits for etcd well; the other two, started too early, back off for seconds."""
+        for wave in (PROGRAMS[:2], PROGRAMS[2:]):
+            for name in wave:
+                await self._programs[name].start()
+            for name in wave:
+                await self._programs[name].until_ready()
 
 
 @contextmanager
