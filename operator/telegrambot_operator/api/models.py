@@ -67,7 +67,9 @@ class NotPollingPolicy(StrEnum):
     RESTART = "Restart"
 
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+KeyName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Seconds = Annotated[int, Field(ge=0, le=86400)]
 
 
@@ -81,7 +83,7 @@ class SecretKeyRef(Model):
     """A key of a Secret in the TelegramBot's namespace."""
 
     name: ObjectName = Field(description="Name of the Secret, in this namespace.")
-    key: ObjectName = Field(description="Key within the Secret that holds the bot token.")
+    key: KeyName = Field(description="Key within the Secret that holds the bot token.")
 
 
 class Token(Model):
@@ -220,7 +222,7 @@ RULES = (
     Rule(
         "has(self.deploymentRef) != has(self.template)",
         lambda spec: (spec.deployment_ref is None) != (spec.template is None),
-        "spec: set exactly one of deploymentRef (adopt an existing Deployment) and template (own a new one)",
+        "spec needs exactly one of deploymentRef (adopt an existing Deployment) and template (own a new one)",
     ),
     Rule(
         "self.delivery != 'Webhook' || has(self.webhook)",
