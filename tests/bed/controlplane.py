@@ -171,7 +171,7 @@ class ControlPlane:
         return self._layout.authority.issue(f"serving-{name}", names=[name], addresses=[address])
 
     async def _start_all(self) -> None:
-        """Start the four. The API server waits for etcd well; the other two, started too early, back off for seconds."""
+        """Start the four. The API server waits well for etcd; the others, started too early, back off for seconds."""
         for wave in (PROGRAMS[:2], PROGRAMS[2:]):
             for name in wave:
                 await self._programs[name].start()
