@@ -1,0 +1,166 @@
+"""The TLS port of a node: container logs, for the API server and so for `kubectl logs`.
+
+The parameters are those of PodLogOptions, the refusals in the kubelet's words (pkg/kubelet/kubelet_pods.go).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from tests.bed.node_pods import PodWorker
+    from tests.bed.node_process import Line, Run
+    from tests.bed.node_status import Slot
+
+LogFault = Literal["none", "error", "hang"]
+_NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for: PodLogOptions. `since` in nanoseconds since 1970."""
+
+    follow: bool
+    previous: bool
+    timestamps: bool
+    tail: int | None
+    limit: int | None
+    since: int
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> Options:
+        """The query of a request. Raises ValueError when a number is none."""
+        since = 0
+        if "sinceTime" in query:
+            since = int(datetime.fromisoformat(query["sinceTime"]).timestamp() * _NANO)
+        if "sinceSeconds" in query:
+            since = time.time_ns() - int(query["sinceSeconds"]) * _NANO
+        return cls(
+            follow=query.get("follow") in {"true", "1"},
+            previous=query.get("previous") in {"true", "1"},
+            timestamps=query.get("timestamps") in {"true", "1"},
+            tail=int(query["tailLines"]) if "tailLines" in query else None,
+            limit=int(query["limitBytes"]) if "limitBytes" in query else None,
+            since=since,
+        )
+
+    def chosen(self, lines: Iterable[Line]) -> deque[Line]:
+        """The lines that are there already and wanted."""
+        return deque((line for line in lines if line.at >= self.since), maxlen=self.tail)
+
+    def written(self, line: Line) -> bytes:
+        """A line as it is sent."""
+        return (stamp(line.at).encode() + b" " if self.timestamps else b"") + line.text
+
+
+class LogServer:
+    """Answers /containerLogs/<namespace>/<pod>/<container> on a port of its own."""
+
+    def __init__(self, find: Callable[[str, str], PodWorker | None], awake: Callable[[], Awaitable[object]]) -> None:
+        """`find` knows the pods; nothing is answered until `awake` returns."""
+        self.port = 0
+        self.fault: LogFault = "none"
+        self._find = find
+        self._awake = awake
+
+    @asynccontextmanager
+    async def serve(self, certificate: Path, key: Path) -> AsyncIterator[None]:
+        """Serve on a free port of loopback until the block ends. Any client may read."""
+        application = web.Application()
+        application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, key)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+            self.port = runner.addresses[0][1]
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        await self._awake()
+        if self.fault == "hang":
+            await asyncio.Event().wait()
+        if self.fault == "error":
+            return web.Response(status=500, text="the log endpoint is out of order")
+        try:
+            run, options = self._run_of(request), Options.parse(request.query)
+        except LookupError as error:
+            return web.Response(status=404, text=error.args[0])
+        except ValueError as error:
+            return web.Response(status=400, text=error.args[0])
+        return await _send(request, run, options)
+
+    def _run_of(self, request: web.Request) -> Run:
+        """Raises LookupError for what does not exist, ValueError for what has no log."""
+        namespace, pod, name = (request.match_info[part] for part in ("namespace", "pod", "container"))
+        worker = self._find(namespace, pod)
+        if worker is None:
+            raise LookupError(f'pod "{pod}" does not exist')
+        slot = worker.slot(name)
+        if slot is None:
+            raise LookupError(f'container "{name}" not found in pod "{pod}"')
+        previous = request.query.get("previous") in {"true", "1"}
+        run = slot.log_run(previous=previous)
+        if run is None:
+            raise ValueError(_no_log(slot, pod, previous=previous))
+        return run
+
+
+def _no_log(slot: Slot, pod: str, *, previous: bool) -> str:
+    if previous:
+        return f'previous terminated container "{slot.name}" in pod "{pod}" not found'
+    who = f'container "{slot.name}" in pod "{pod}" is'
+    if "terminated" in slot.state:
+        return f"{who} terminated"
+    reason = slot.state["waiting"]["reason"]
+    why = {
+        "ErrImagePull": "image can't be pulled",
+        "ImagePullBackOff": "trying and failing to pull image",
+    }
+    return f"{who} waiting to start: {why.get(reason, reason)}"
+
+
+async def _send(request: web.Request, run: Run, options: Options) -> web.StreamResponse:
+    """Send the lines; with `follow` also those to come, until the container ends or the client leaves."""
+    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await answer.prepare(request)
+    left = options.limit
+    with suppress(ConnectionError):
+        async for line in _wanted(run, options):
+            text = options.written(line)[:left]
+            await answer.write(text)
+            left = None if left is None else left - len(text)
+            if left == 0:
+                break
+        await answer.write_eof()
+    return answer
+
+
+async def _wanted(run: Run, options: Options) -> AsyncIterator[Line]:
+    coming = run.log.follow()  # noted before the first line is sent, so that none is lost in between
+    for line in options.chosen(run.log.lines):
+        yield line
+    if options.follow:
+        async for line in coming:
+            yield line
+
+
+def stamp(nanoseconds: int) -> str:
+    """RFC 3339 with nine digits, as a kubelet prints it before each line."""
+    seconds, rest = divmod(nanoseconds, _NANO)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
