@@ -22,7 +22,6 @@ import ssl
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -32,7 +31,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from tests.bed import controlplane_flags as flags
-from tests.bed import leash
+from tests.bed import leash, scratch
 from tests.bed.controlplane_build import PROGRAMS, BuildError, binaries, main, version
 from tests.bed.controlplane_program import ControlPlaneError, Program, environment
 from tests.bed.pki import Authority, Pair, kubeconfig, signing_keys
@@ -94,7 +93,7 @@ class ControlPlane:
             raise ControlPlaneError("A control plane must be started from the main thread, which holds its leash.")
         built = await asyncio.to_thread(binaries)
         with ExitStack() as held:
-            folder = held.enter_context(_temporary_folder())
+            folder = held.enter_context(scratch.folder())
             ports = {name: held.enter_context(_held_port()) for name in _SERVERS}
             layout = _lay_out(folder, ports)
             commands = _commands(layout, built, authorization, features or {}, more or {})
@@ -177,12 +176,6 @@ class ControlPlane:
                 await self._programs[name].start()
             for name in wave:
                 await self._programs[name].until_ready()
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="telegrambot-bed-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 @contextmanager

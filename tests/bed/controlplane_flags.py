@@ -64,8 +64,6 @@ def etcd(layout: Layout) -> list[str]:
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
         "--unsafe-no-fsync",
-        "--heartbeat-interval=10",
-        "--election-timeout=100",  # it has no rivals to wait for
         "--log-level=warn",
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.bed import leash
+from tests.bed import leash, scratch
 from tests.bed.controlplane import PROGRAMS, ControlPlane, ControlPlaneError, KubectlError, version
 
 if TYPE_CHECKING:
@@ -57,6 +56,10 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _left(folder: str) -> bool:
+    return Path(folder).is_dir()
 
 
 async def _gone(*pids: int) -> bool:
@@ -245,21 +248,23 @@ async def test_flags_for_a_program_that_does_not_exist_are_refused() -> None:
             raise AssertionError("it started")
 
 
-async def test_a_killed_owner_leaves_no_process_behind() -> None:
+async def test_a_killed_owner_leaves_no_process_behind_and_no_folder_for_long(cluster: ControlPlane) -> None:
     owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER, stdout=subprocess.PIPE)
     assert owner.stdout is not None
     told = json.loads(await asyncio.wait_for(owner.stdout.readline(), 60))
     pids = told["pids"].values()
-    try:
-        assert len(pids) == len(PROGRAMS)
-        assert all(_alive(pid) for pid in pids)
+    assert len(pids) == len(PROGRAMS)
+    assert all(_alive(pid) for pid in pids)
+    scratch.sweep()
+    assert _left(told["folder"])  # its owner lives
 
-        owner.send_signal(signal.SIGKILL)
-        await owner.wait()
+    owner.send_signal(signal.SIGKILL)
+    await owner.wait()
 
-        await _until(lambda: _gone(*pids))
-    finally:
-        shutil.rmtree(told["folder"])  # a killed process cannot
+    await _until(lambda: _gone(*pids))
+    scratch.sweep()
+    assert not _left(told["folder"])
+    assert _left(str(cluster.folder))
 
 
 async def test_a_leash_whose_holder_is_gone_starts_nothing(tmp_path: Path) -> None:
