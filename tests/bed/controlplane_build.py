@@ -66,7 +66,7 @@ def _complete(folder: Path) -> Path:
     missing = [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
     if missing:
         raise BuildError(f"CONTROL_PLANE_BIN={folder} has no program {' and no '.join(missing)}.")
-    return folder
+    return folder.absolute()  # the programs are started in another folder
 
 
 def _digest() -> str:

@@ -108,7 +108,8 @@ def test_a_folder_of_ready_programs_is_taken_as_it_is(
 ) -> None:
     for name in build.PROGRAMS:
         _script(tmp_path / name, "")
-    monkeypatch.setenv("CONTROL_PLANE_BIN", str(tmp_path))
+    monkeypatch.setenv("CONTROL_PLANE_BIN", tmp_path.name)
+    monkeypatch.chdir(tmp_path.parent)
 
     assert build.binaries() == tmp_path
     assert not calls.exists()
