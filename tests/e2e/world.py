@@ -1,0 +1,289 @@
+"""One bot in one namespace: the manifests a user would write, the deeds a user does, and what the referee saw.
+
+world = await World.make(bed, ns, adopt=True)
+await world.guarded()                      # the Deployment runs, the TelegramBot is applied and Ready
+await DEEDS["rollback A-B-A"](world)
+await world.settled()                      # one process, ready, polling, and nothing left to do
+world.assert_never_two()
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.bed.bed import Bed
+    from tests.bed.telegram import Bot
+
+Object = dict[str, Any]
+
+NAME = "telegram-bot"  # of the Deployment, as in the story that began all this
+SLOW = "2"  # seconds that a bot polls on after SIGTERM: long enough for two to meet if anything lets them
+
+
+@dataclass
+class World:
+    """A namespace with one bot. `adopt`: the user has the Deployment; else the TelegramBot owns it."""
+
+    bed: Bed
+    ns: str
+    bot: Bot
+    adopt: bool
+    spec: Object = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=lambda: {"STOP_SECONDS": SLOW, "POLL_SECONDS": "2"})
+    image: str = "bots/raw"
+    grace: int = 10
+
+    @classmethod
+    async def make(cls, bed: Bed, ns: str, *, adopt: bool = True, token: bool = True, **more: Any) -> World:
+        """A namespace with the bot's Secret and nothing else yet; `more` sets fields, and `spec` what is asked for."""
+        world = cls(bed, ns, bed.telegram.new_bot(), adopt, **more)
+        await bed.secret(ns, "shop-bot", token=world.bot.token)
+        if token:
+            world.spec = {"token": {"secretKeyRef": {"name": "shop-bot", "key": "token"}}, **world.spec}
+        return world
+
+    @property
+    def deployment(self) -> str:
+        """The name of its Deployment."""
+        return NAME if self.adopt else "shop"
+
+    def template(self, **env: str) -> Object:
+        """The pod template, as a user writes it."""
+        secret = {"secretKeyRef": {"name": "shop-bot", "key": "token"}}
+        variables = [{"name": name, "value": value} for name, value in {**self.env, **env}.items()]
+        container = {
+            "name": "bot",
+            "image": self.image,
+            "env": [{"name": "BOT_TOKEN", "valueFrom": secret}, *variables],
+        }
+        return {
+            "metadata": {"labels": {"app": "telegram-bot"}},
+            "spec": {"terminationGracePeriodSeconds": self.grace, "containers": [container]},
+        }
+
+    def plain(self, **spec: Any) -> Object:
+        """A Deployment of that template, with what Kubernetes does by default unless `spec` says otherwise."""
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": NAME, "namespace": self.ns, "labels": {"app": "telegram-bot"}},
+            "spec": {"selector": {"matchLabels": {"app": "telegram-bot"}}, "template": self.template(), **spec},
+        }
+
+    def resource(self, name: str = "shop", **env: str) -> Object:
+        """The TelegramBot."""
+        carrier: Object = {"deploymentRef": {"name": NAME}} if self.adopt else {"template": self.template(**env)}
+        return {
+            "apiVersion": "singleton.bot/v1alpha1",
+            "kind": "TelegramBot",
+            "metadata": {"name": name, "namespace": self.ns},
+            "spec": {**carrier, **self.spec},
+        }
+
+    async def guarded(self) -> None:
+        """Apply everything, and wait until the bot is Ready under the operator's guard."""
+        if self.adopt:
+            await self.bed.apply(self.plain())
+        await self.bed.apply(self.resource())
+        await self.settled()
+
+    # --- What there is ------------------------------------------------------------------------------------------
+
+    async def kubectl(self, *arguments: str, **more: Any) -> str:
+        """Run kubectl in the namespace."""
+        return await self.bed.kubectl("-n", self.ns, *arguments, **more)
+
+    async def status(self, name: str = "shop") -> Object:
+        """The TelegramBot's status; empty when there is none yet."""
+        found = await self.bed.get("telegrambot", name, self.ns)
+        return (found or {}).get("status", {})
+
+    async def condition(self, kind: str, name: str = "shop") -> Object:
+        """One condition of the TelegramBot; empty when it is not there yet."""
+        conditions = (await self.status(name)).get("conditions", [])
+        return next((each for each in conditions if each["type"] == kind), {})
+
+    async def says(self, kind: str, status: str, reason: str = "", *, text: str = "", name: str = "shop") -> Object:
+        """Wait until a condition says this, and return it."""
+        seen: Object = {}
+
+        async def said() -> bool:
+            seen.update(await self.condition(kind, name))
+            fits = seen.get("status") == status and reason in {"", seen["reason"]}
+            return fits and text in seen["message"]
+
+        try:
+            await self.bed.until(said, what=f"{kind}={status} {reason} {text}")
+        except Exception as error:
+            error.add_note(f"it says: {json.dumps(await self.status(name), indent=1)}")
+            raise
+        return seen
+
+    async def pods(self) -> list[Object]:
+        """The bot's pods, those in Terminating included."""
+        return await self.bed.pods(self.ns, "app=telegram-bot")
+
+    async def deployed(self) -> Object:
+        """The Deployment. Raises LookupError when there is none."""
+        found = await self.bed.get("deployment", self.deployment, self.ns)
+        if found is None:
+            raise LookupError(f"no Deployment {self.deployment}")
+        return found
+
+    async def settled(self) -> None:
+        """Wait until one pod is left and ready, its process is the only one and polls, and the resource says so."""
+
+        async def one_pod() -> bool:
+            pods = await self.pods()
+            deployment = await self.bed.get("deployment", self.deployment, self.ns)
+            done = deployment is not None and (
+                deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+            )
+            return done and len(pods) == 1 and is_ready(pods[0]) and len(self.bed.alive(self.bot)) == 1
+
+        await self.bed.until(one_pod, patience=60.0, what=f"one pod in {self.ns}")
+        await self.says("Ready", "True")
+        (process,) = self.bed.alive(self.bot)
+        await self.bot.until(lambda: any(poll.session == process.pid for poll in self.bot.polling_now()))
+
+    async def rested(self) -> None:
+        """Wait until the cluster has done by itself what it does, without an operator: nothing ends, something runs."""
+
+        async def at_rest() -> bool:
+            deployment, pods = await self.deployed(), await self.pods()
+            acted = deployment["status"]["observedGeneration"] >= deployment["metadata"]["generation"]
+            ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
+            return acted and not ending and any(is_ready(pod) for pod in pods)
+
+        await self.bed.until(at_rest, what="a world at rest")
+
+    async def pinned(self) -> None:
+        """Wait until the Deployment has one replica, Recreate and the lock."""
+
+        async def is_pinned() -> bool:
+            spec = (await self.deployed())["spec"]
+            return spec["replicas"] == 1 and spec["strategy"] == {"type": "Recreate"} and bool(locks(spec))
+
+        await self.bed.until(is_pinned, what="a pinned Deployment")
+
+    def assert_never_two(self) -> None:
+        """Neither the process table nor Telegram ever saw two at once."""
+        assert self.bed.overlaps(self.bot) == []
+        assert self.bot.conflicts == []
+
+    # --- What users do ------------------------------------------------------------------------------------------
+
+    async def change(self, **env: str) -> None:
+        """Roll out another version: `kubectl set env` on the own Deployment, an edit of the TelegramBot otherwise."""
+        if self.adopt:
+            await self.kubectl("set", "env", f"deployment/{NAME}", *(f"{name}={value}" for name, value in env.items()))
+        else:
+            await self.bed.apply(self.resource(**env))
+
+    async def patch(self, spec: Object) -> None:
+        """Change the Deployment's spec behind everybody's back."""
+        await self.kubectl(
+            "patch", "deployment", self.deployment, "--type=merge", "-p", json.dumps({"spec": spec}, default=str)
+        )
+
+    async def scale(self, replicas: int) -> None:
+        """Scale the Deployment."""
+        await self.kubectl("scale", f"deployment/{self.deployment}", f"--replicas={replicas}")
+
+    async def only_pod(self) -> Object:
+        """The one pod."""
+        (pod,) = await self.pods()
+        return pod
+
+    async def edit(self, **spec: Any) -> None:
+        """Merge-patch the TelegramBot's spec."""
+        await self.kubectl("patch", "tgbot", "shop", "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod is Ready and not on its way out."""
+    conditions = pod["status"].get("conditions", [])
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+def locks(spec: Object) -> list[Object]:
+    """The lock's terms among a Deployment's anti-affinity terms."""
+    anti = spec["template"]["spec"].get("affinity", {}).get("podAntiAffinity", {})
+    terms = anti.get("requiredDuringSchedulingIgnoredDuringExecution", [])
+    return [term for term in terms if "singleton.bot/bot" in term["labelSelector"].get("matchLabels", {})]
+
+
+async def rollout(world: World) -> None:
+    await world.change(VERSION="2")
+
+
+async def restart(world: World) -> None:
+    await world.kubectl("rollout", "restart", f"deployment/{world.deployment}")
+
+
+async def delete(world: World) -> None:
+    pod = await world.only_pod()
+    await world.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+
+
+async def evict(world: World) -> None:
+    name = (await world.only_pod())["metadata"]["name"]
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": world.ns}}
+    where = f"/api/v1/namespaces/{world.ns}/pods/{name}/eviction"
+    await world.kubectl("create", "--raw", where, "-f", "-", stdin=json.dumps(body))
+
+
+async def drain(world: World) -> None:
+    node = (await world.only_pod())["spec"]["nodeName"]
+    await world.bed.kubectl("drain", node, "--force", "--pod-selector=app=telegram-bot", "--timeout=60s")
+    await world.bed.kubectl("uncordon", node)
+
+
+async def scale_to_two(world: World) -> None:
+    await world.scale(2)
+
+
+async def change_the_strategy_in_a_rollout(world: World) -> None:
+    template = {"metadata": {"annotations": {"version": "2"}}}
+    await world.patch({"strategy": {"type": "RollingUpdate", "rollingUpdate": None}, "template": template})
+
+
+async def roll_back(world: World) -> None:
+    """A -> B -> A, the second before the first is through: Recreate does not wait for pods of the revision it makes."""
+    await world.patch({"template": {"metadata": {"annotations": {"version": "B"}}}})
+
+    async def leaving() -> bool:
+        return all("deletionTimestamp" in pod["metadata"] for pod in await world.pods())
+
+    await world.bed.until(leaving, what="the first pod leaving")
+    await world.patch({"template": {"metadata": {"annotations": {"version": None}}}})
+
+
+async def to_zero_and_back(world: World) -> None:
+    await world.scale(0)
+    await world.scale(1)
+
+
+async def roll_twice(world: World) -> None:
+    await world.change(VERSION="2")
+    await world.change(VERSION="3")
+
+
+DEEDS: dict[str, Callable[[World], Awaitable[None]]] = {
+    "a rollout": rollout,
+    "a rollout restart": restart,
+    "a deleted pod": delete,
+    "an eviction": evict,
+    "a drain": drain,
+    "a scale to 2": scale_to_two,
+    "a strategy change in a rollout": change_the_strategy_in_a_rollout,
+    "a rollback A-B-A": roll_back,
+    "a scale 1-0-1": to_zero_and_back,
+    "two rollouts at once": roll_twice,
+}
