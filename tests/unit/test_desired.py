@@ -1,0 +1,503 @@
+"""What a pinned Deployment looks like, and that the patches lead there, stop there, and lead back.
+
+The properties apply patches as the API server does (RFC 7386), to made-up Deployments with affinity of their own.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telegrambot_operator.core import desired
+from telegrambot_operator.core.observed import Bot, TokenState, TokenView
+from telegrambot_operator.core.records import Deployment, template_of
+from tests.unit.worlds import (
+    BOT,
+    IDENTITY,
+    NAMESPACE,
+    VALID,
+    Json,
+    deployment,
+    deployment_body,
+    lock_term,
+    merged,
+    owns,
+    parsed,
+    pinned,
+    telegram_bot,
+    template_body,
+)
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+THEIRS = {"labelSelector": {"matchLabels": {"app": "database"}}, "topologyKey": "kubernetes.io/hostname"}
+
+# --- Identity -------------------------------------------------------------------------------------------------------
+
+LOCKED = pinned(lock="111111")
+NOT_OURS = deployment(template=template_body(lock="111111"))
+FALLBACK = f"{NAMESPACE}.{BOT}"
+
+IDENTITIES: dict[str, tuple[TokenView, Deployment | None, str]] = {
+    "the bot id of the token": (VALID, None, IDENTITY),
+    "... also when the Deployment wears another one": (VALID, LOCKED, IDENTITY),
+    "without a token, namespace and name": (TokenView(), None, FALLBACK),
+    "when the token was taken out of the spec, namespace and name again": (TokenView(), LOCKED, FALLBACK),
+    "when the Secret is gone, the one it has": (TokenView(TokenState.SECRET_NOT_FOUND), LOCKED, "111111"),
+    "when the Secret may not be read, the one it has": (TokenView(TokenState.FORBIDDEN), LOCKED, "111111"),
+    "when the API server does not answer, the one it has": (TokenView(TokenState.UNREADABLE), LOCKED, "111111"),
+    "when there is no token and no lock yet, namespace and name": (
+        TokenView(TokenState.SECRET_NOT_FOUND),
+        deployment(),
+        FALLBACK,
+    ),
+    "what a Deployment wears that is not marked as ours does not count": (
+        TokenView(TokenState.SECRET_NOT_FOUND),
+        NOT_OURS,
+        FALLBACK,
+    ),
+}
+
+
+@pytest.mark.parametrize(("token", "found", "expected"), IDENTITIES.values(), ids=IDENTITIES)
+def test_identity(token: TokenView, found: Deployment | None, expected: str) -> None:
+    assert desired.identity(telegram_bot(), token, found) == expected
+
+
+# --- The pin --------------------------------------------------------------------------------------------------------
+
+
+def pin(body: Json, *, lock: str | None = IDENTITY, count: int = 1, bot: Bot | None = None) -> Json:
+    return desired.pin_patch(parsed(body), bot or telegram_bot(), lock, count)
+
+
+def marked(**facts: Any) -> Json:
+    return deployment_body(**{"mark": BOT, "strategy": "Recreate", "template": template_body(lock=IDENTITY), **facts})
+
+
+PATCHES: dict[str, tuple[Json, Json]] = {
+    "nothing is missing: nothing is written": (marked(), {}),
+    "scaled: only replicas": (marked(replicas=3), {"spec": {"replicas": 1}}),
+    "another strategy: only the strategy, and what Recreate refuses beside it goes": (
+        marked(strategy="RollingUpdate"),
+        {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}},
+    ),
+    "no mark: only the mark": (marked(mark=None), {"metadata": {"labels": {"singleton.bot/name": BOT}}}),
+    "no lock: label and term, under the version that the terms were read at": (
+        marked(template=template_body()),
+        {
+            "metadata": {"resourceVersion": "40"},
+            "spec": {
+                "template": {
+                    "metadata": {"labels": {"singleton.bot/bot": IDENTITY}},
+                    "spec": {"affinity": {"podAntiAffinity": {REQUIRED: [lock_term(IDENTITY)]}}},
+                }
+            },
+        },
+    ),
+    "the user's own terms stay, in front of ours": (
+        marked(template=template_body(terms=[THEIRS])),
+        {
+            "metadata": {"resourceVersion": "40"},
+            "spec": {
+                "template": {
+                    "metadata": {"labels": {"singleton.bot/bot": IDENTITY}},
+                    "spec": {"affinity": {"podAntiAffinity": {REQUIRED: [THEIRS, lock_term(IDENTITY)]}}},
+                }
+            },
+        },
+    ),
+    "a lock on another identity is replaced, not joined": (
+        marked(template=template_body(terms=[THEIRS], lock="111111")),
+        {
+            "metadata": {"resourceVersion": "40"},
+            "spec": {
+                "template": {
+                    "metadata": {"labels": {"singleton.bot/bot": IDENTITY}},
+                    "spec": {"affinity": {"podAntiAffinity": {REQUIRED: [THEIRS, lock_term(IDENTITY)]}}},
+                }
+            },
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), PATCHES.values(), ids=PATCHES)
+def test_the_patch_holds_what_is_missing_and_no_more(body: Json, expected: Json) -> None:
+    assert pin(body) == expected
+
+
+def test_a_lock_term_that_somebody_changed_is_put_right() -> None:
+    weaker = {**lock_term(IDENTITY), "topologyKey": "kubernetes.io/hostname"}
+    body = marked(
+        template=merged(template_body(terms=[weaker]), {"metadata": {"labels": {"singleton.bot/bot": IDENTITY}}})
+    )
+    after = merged(body, pin(body))
+    assert required(after) == [lock_term(IDENTITY)]
+
+
+def test_a_lock_that_somebody_wrote_twice_is_there_once() -> None:
+    body = marked(template=template_body(terms=[lock_term(IDENTITY)], lock=IDENTITY))
+    assert required(merged(body, pin(body))) == [lock_term(IDENTITY)]
+
+
+def test_a_label_without_its_term_is_no_lock() -> None:
+    body = marked(template=merged(template_body(), {"metadata": {"labels": {"singleton.bot/bot": IDENTITY}}}))
+    assert required(merged(body, pin(body))) == [lock_term(IDENTITY)]
+
+
+def test_lock_none_takes_a_lock_away_that_was_there_and_keeps_the_users_terms() -> None:
+    body = marked(template=template_body(terms=[THEIRS], lock=IDENTITY))
+    after = merged(body, pin(body, lock=None))
+    assert required(after) == [THEIRS]
+    assert "singleton.bot/bot" not in after["spec"]["template"]["metadata"]["labels"]
+
+
+def test_no_field_of_an_adopted_deployments_containers_is_ever_written() -> None:
+    """To co-own an entry of that list keeps a container alive that its owner removed."""
+    patch = pin(deployment_body(replicas=3))
+    assert "containers" not in json.dumps(patch)
+
+
+def test_the_template_of_an_owned_deployment_is_not_patched_but_applied() -> None:
+    patch = pin(deployment_body(BOT, replicas=2), bot=telegram_bot(spec=owns()))
+    assert "template" not in patch["spec"]
+
+
+@pytest.mark.parametrize(
+    ("lock", "expected"),
+    [("Scheduler", IDENTITY), ("Gate", IDENTITY), ("None", None)],
+    ids=["Scheduler locks", "Gate locks as Scheduler does, until it is enforced", "None does not lock"],
+)
+def test_lock_name(lock: str, expected: str | None) -> None:
+    spec = telegram_bot(spec=owns(lock=lock)).spec
+    assert spec is not None
+    assert desired.lock_name(spec, IDENTITY) == expected
+
+
+def required(body: Json) -> list[Json]:
+    affinity = body["spec"]["template"]["spec"].get("affinity", {})
+    terms: list[Json] = affinity.get("podAntiAffinity", {}).get(REQUIRED, [])
+    return terms
+
+
+# --- There and back: for any Deployment -----------------------------------------------------------------------------
+
+labels = st.dictionaries(st.sampled_from(["app", "tier", "team"]), st.sampled_from(["a", "b"]), min_size=1)
+terms = st.builds(lambda chosen: {"labelSelector": {"matchLabels": chosen}, "topologyKey": "zone"}, labels)
+weighted = st.builds(lambda term: {"weight": 1, "podAffinityTerm": term}, terms)
+anti_affinities = st.fixed_dictionaries(
+    {},
+    optional={
+        REQUIRED: st.lists(terms, min_size=1, max_size=3),
+        "preferredDuringSchedulingIgnoredDuringExecution": st.lists(weighted, min_size=1, max_size=2),
+    },
+).filter(bool)
+affinities = st.fixed_dictionaries(
+    {},
+    optional={
+        "podAntiAffinity": anti_affinities,
+        "podAffinity": st.builds(lambda term: {REQUIRED: [term]}, terms),
+        "nodeAffinity": st.just({REQUIRED: {"nodeSelectorTerms": [{"matchFields": []}]}}),
+    },
+).filter(bool)
+
+
+@st.composite
+def deployments(draw: st.DrawFn) -> Json:
+    """Draw a Deployment that nothing of ours has touched."""
+    affinity = draw(st.none() | affinities)
+    template = template_body(affinity=affinity)
+    strategy = draw(st.sampled_from(["RollingUpdate", "Recreate"]))
+    return deployment_body(replicas=draw(st.integers(0, 5)), strategy=strategy, template=template)
+
+
+locks = st.sampled_from([IDENTITY, "shop.shop-bot", None])
+counts = st.integers(0, 1)
+
+
+@given(deployments(), locks, counts)
+def test_once_the_patch_is_in_nothing_is_missing(body: Json, lock: str | None, count: int) -> None:
+    """INV-8: the second pass writes nothing."""
+    after = merged(body, pin(body, lock=lock, count=count))
+    assert pin(after, lock=lock, count=count) == {}
+
+
+@given(deployments(), locks, locks)
+def test_a_change_of_the_lock_needs_one_patch_too(body: Json, before: str | None, lock: str | None) -> None:
+    first = merged(body, pin(body, lock=before))
+    after = merged(first, pin(first, lock=lock))
+    assert pin(after, lock=lock) == {}
+
+
+@given(deployments(), locks)
+def test_pinning_keeps_every_rule_of_the_users_own(body: Json, lock: str | None) -> None:
+    after = merged(body, pin(body, lock=lock))
+    assert [term for term in required(after) if term != lock_term(lock or "")] == required(body)
+    assert without_terms(after) == without_terms(body)
+
+
+@given(deployments(), locks)
+def test_a_release_gives_the_template_back_as_it_was_and_leaves_the_pin(body: Json, lock: str | None) -> None:
+    held = merged(body, pin(body, lock=lock))
+    freed = merged(held, desired.release_patch(parsed(held)))
+    assert freed["spec"]["template"] == body["spec"]["template"]
+    assert freed["metadata"]["labels"] == body["metadata"]["labels"]
+    assert (freed["spec"]["replicas"], freed["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_a_release_names_the_version_that_the_terms_were_read_at() -> None:
+    assert desired.release_patch(pinned())["metadata"]["resourceVersion"] == "40"
+
+
+def test_a_release_of_a_template_without_our_lock_touches_no_template() -> None:
+    """A template that changes restarts the bot."""
+    assert "spec" not in desired.release_patch(pinned(template=template_body(terms=[THEIRS])))
+
+
+def without_terms(body: Json) -> Json:
+    """The template without required anti-affinity terms, our label, and objects that are empty then."""
+    spec = json.loads(json.dumps(body["spec"]["template"]["spec"]))
+    spec.get("affinity", {}).get("podAntiAffinity", {}).pop(REQUIRED, None)
+    pruned: Json = _pruned(spec)
+    return pruned
+
+
+def _pruned(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: _pruned(each) for key, each in value.items()}
+    return {key: each for key, each in kept.items() if each != {}}
+
+
+# --- A Deployment of our own ----------------------------------------------------------------------------------------
+
+TOKEN_FROM_SECRET = {"name": "BOT_TOKEN", "valueFrom": {"secretKeyRef": {"name": "shop-token", "key": "token"}}}
+
+
+def made(*containers: Json, count: int = 1, pod_spec: Json | None = None, **changes: Any) -> Json:
+    """The Deployment that a TelegramBot with these containers owns."""
+    spec = {"containers": list(containers) or [{"name": "bot", "image": "shop/bot:1"}], **(pod_spec or {})}
+    template = {"metadata": {"labels": {"tier": "chat"}}, "spec": spec}
+    return desired.owned_deployment(telegram_bot(spec=owns(template=template, **changes)), IDENTITY, count)
+
+
+def first(body: Json) -> Json:
+    container: Json = body["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def test_it_is_named_as_the_telegrambot_and_goes_with_it() -> None:
+    body = made()
+    (owner,) = body["metadata"]["ownerReferences"]
+    assert body["metadata"]["name"] == BOT
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("TelegramBot", f"uid-{NAMESPACE}-{BOT}", True)
+
+
+def test_it_is_born_pinned() -> None:
+    spec = made()["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_it_is_born_locked() -> None:
+    body = made()
+    assert required(body) == [lock_term(IDENTITY)]
+    assert body["spec"]["template"]["metadata"]["labels"]["singleton.bot/bot"] == IDENTITY
+
+
+def test_gate_is_born_with_the_scheduler_lock() -> None:
+    assert required(made(lock="Gate")) == [lock_term(IDENTITY)]
+
+
+def test_without_a_lock_its_pods_are_found_all_the_same() -> None:
+    body = made(lock="None")
+    assert required(body) == []
+    assert body["spec"]["template"]["metadata"]["labels"]["singleton.bot/bot"] == IDENTITY
+
+
+def test_its_selector_selects_its_own_pods_and_holds_nothing_that_may_change() -> None:
+    """A Deployment's selector cannot be changed, and the identity can."""
+    body = made()
+    wanted = body["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= body["spec"]["template"]["metadata"]["labels"].items()
+    assert IDENTITY not in wanted.values()
+
+
+def test_the_users_labels_and_terms_are_kept() -> None:
+    body = made(pod_spec={"affinity": {"podAntiAffinity": {REQUIRED: [THEIRS]}}})
+    assert body["spec"]["template"]["metadata"]["labels"]["tier"] == "chat"
+    assert required(body) == [THEIRS, lock_term(IDENTITY)]
+
+
+def test_the_first_container_gets_the_token_and_no_other_does() -> None:
+    body = made({"name": "bot"}, {"name": "helper"})
+    assert first(body)["env"] == [TOKEN_FROM_SECRET]
+    assert "env" not in body["spec"]["template"]["spec"]["containers"][1]
+
+
+def test_a_token_that_the_container_sets_itself_is_left_as_it_is() -> None:
+    own = {"name": "BOT_TOKEN", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "t"}}}
+    assert first(made({"name": "bot", "env": [own]}))["env"] == [own]
+
+
+def test_the_token_comes_behind_the_users_own_environment() -> None:
+    debug = {"name": "DEBUG", "value": "1"}
+    assert first(made({"name": "bot", "env": [debug]}))["env"] == [debug, TOKEN_FROM_SECRET]
+
+
+@pytest.mark.parametrize("token", [None, {"secretKeyRef": {"name": "shop-token", "key": "token"}}])
+def test_without_token_env_nothing_is_injected(token: Json | None) -> None:
+    assert "env" not in first(made(token=token))
+
+
+def test_every_container_leaves_its_last_words_in_its_status() -> None:
+    """A bot that exits on a 409 is then understood without its log."""
+    body = made({"name": "bot"}, {"name": "helper", "terminationMessagePolicy": "File"})
+    policies = [each["terminationMessagePolicy"] for each in body["spec"]["template"]["spec"]["containers"]]
+    assert policies == ["FallbackToLogsOnError", "File"]
+
+
+def test_making_it_does_not_change_what_the_user_wrote() -> None:
+    bot = telegram_bot(spec=owns())
+    before = json.dumps(bot.template)
+    desired.owned_deployment(bot, IDENTITY, 1)
+    assert json.dumps(bot.template) == before
+
+
+# --- Drift ----------------------------------------------------------------------------------------------------------
+
+OWNER = telegram_bot(spec=owns())
+APPLIED = merged(deployment_body(BOT), desired.owned_deployment(OWNER, IDENTITY, 1))
+
+
+def drifted(body: Json, *, bot: Bot = OWNER, identity: str = IDENTITY, applied: int | None = None) -> bool:
+    return desired.template_drifted(parsed(body), bot, identity, applied)
+
+
+def with_template(patch: Json) -> Json:
+    body: Json = merged(APPLIED, {"spec": {"template": patch}})
+    return body
+
+
+def with_container(changes: Json) -> Json:
+    return with_template({"spec": {"containers": [{**first(APPLIED), **changes}]}})
+
+
+def test_what_was_applied_has_not_drifted() -> None:
+    assert not drifted(APPLIED)
+
+
+NO_DRIFT: dict[str, Json] = {
+    "defaults that the API server adds": with_container({"imagePullPolicy": "Always", "resources": {}}),
+    "an annotation as of kubectl rollout restart": with_template(
+        {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
+    ),
+    "a sidecar that somebody injects": with_template(
+        {"spec": {"containers": [{"name": "proxy", "image": "proxy:1"}, first(APPLIED)]}}
+    ),
+    "an environment variable that somebody adds": with_container(
+        {"env": [{"name": "HTTP_PROXY", "value": "x"}, *first(APPLIED)["env"]]}
+    ),
+}
+
+
+@pytest.mark.parametrize("body", NO_DRIFT.values(), ids=NO_DRIFT)
+def test_what_others_add_is_no_drift(body: Json) -> None:
+    assert not drifted(body)
+
+
+DRIFT: dict[str, Json] = {
+    "another image": with_container({"image": "shop/bot:2"}),
+    "the token taken out": with_container({"env": []}),
+    "another Secret for the token": with_container({"env": [{"name": "BOT_TOKEN", "value": "literal"}]}),
+    "the lock taken out": with_template({"spec": {"affinity": None}}),
+    "our label taken out": with_template({"metadata": {"labels": {"singleton.bot/bot": None}}}),
+    "a termination message policy changed": with_container({"terminationMessagePolicy": "File"}),
+    "the container taken out": with_template({"spec": {"containers": [{"name": "proxy"}]}}),
+}
+
+
+@pytest.mark.parametrize("body", DRIFT.values(), ids=DRIFT)
+def test_what_others_change_is_drift(body: Json) -> None:
+    assert drifted(body)
+
+
+def test_a_new_template_of_the_telegrambot_is_drift() -> None:
+    changed = telegram_bot(spec=owns(template={"spec": {"containers": [{"name": "bot", "image": "shop/bot:2"}]}}))
+    assert drifted(APPLIED, bot=changed)
+
+
+def test_a_field_that_the_telegrambot_no_longer_sets_is_drift_although_all_it_wants_is_there() -> None:
+    more = owns(template={"spec": {"containers": [{"name": "bot", "image": "shop/bot:1"}], "hostNetwork": True}})
+    applied = merged(deployment_body(BOT), desired.owned_deployment(telegram_bot(spec=more), IDENTITY, 1))
+    assert drifted(applied)
+
+
+def test_a_new_identity_is_drift() -> None:
+    assert drifted(APPLIED, identity="222222222")
+
+
+def test_what_differs_only_in_spelling_is_applied_once_and_not_for_ever() -> None:
+    """The API server stores 1000m as 1: INV-8 holds for such a template too."""
+    limits = {"resources": {"limits": {"cpu": "1000m"}}}
+    bot = telegram_bot(spec=owns(template={"spec": {"containers": [{"name": "bot", **limits}]}}))
+    applied = merged(deployment_body(BOT, generation=7), desired.owned_deployment(bot, IDENTITY, 1))
+    first(applied)["resources"]["limits"]["cpu"] = "1"
+    assert drifted(applied, bot=bot, applied=None)
+    assert not drifted(applied, bot=bot, applied=7)
+    assert drifted(applied, bot=bot, applied=6)
+
+
+def named(value: dict[str, Any]) -> list[Json]:
+    """A list whose entries are found by name, as containers and environment variables are."""
+    return [{"name": name, "value": each} for name, each in value.items()]
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "y"]), inner)
+        | st.dictionaries(st.sampled_from(["a", "b"]), inner).map(named)
+    ),
+    max_leaves=12,
+)
+
+
+@given(documents)
+def test_every_document_contains_itself(document: Any) -> None:
+    assert desired.contains(document, document)
+
+
+@given(documents, documents)
+def test_a_merge_contains_what_was_merged_in(base: Any, wanted: Any) -> None:
+    assert desired.contains(merged(base, wanted), wanted)
+
+
+@pytest.mark.parametrize(
+    ("actual", "wanted"),
+    [({"a": 1}, {"a": 2}), ({}, {"a": 1}), ([1], [1, 2]), ([2, 1], [1, 2]), (None, {"a": 1}), (None, "x"), (0, 1)],
+)
+def test_what_is_not_contained(actual: Any, wanted: Any) -> None:
+    assert not desired.contains(actual, wanted)
+
+
+def test_the_digest_of_a_template_does_not_hang_on_the_order_of_its_fields() -> None:
+    assert desired.digest({"a": 1, "b": {"c": 2, "d": 3}}) == desired.digest({"b": {"d": 3, "c": 2}, "a": 1})
+
+
+def test_a_name_too_long_for_a_label_is_still_known_as_ours() -> None:
+    bot = telegram_bot("a" * 70)
+    body = merged(deployment_body(), pin(deployment_body(), bot=bot))
+    mark = body["metadata"]["labels"]["singleton.bot/name"]
+    assert len(mark) <= 63
+    assert desired.is_ours(parsed(body), bot)
+    assert not desired.is_ours(parsed(body), telegram_bot("a" * 71))
+
+
+def test_the_lock_is_read_where_it_was_written() -> None:
+    assert desired.lock_in_force(template_of(pinned()), IDENTITY)
+    assert not desired.lock_in_force(template_of(pinned(lock="111111")), IDENTITY)
+    assert not desired.lock_in_force(template_of(pinned()), None)

@@ -1,0 +1,675 @@
+"""What is done about one bot, and what is left alone: the order of safety of `core/plan.py`, as tables of cases.
+
+The invariants of section 8 of the design that a single decision can keep are held here: every delete names a uid
+(INV-3), no force delete without proof (INV-4), one TelegramBot an identity (INV-6), nothing to do in a world that is in
+order (INV-8).
+"""
+
+from typing import Any
+
+import pytest
+
+from telegrambot_operator.core import understand
+from telegrambot_operator.core.actions import ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
+from telegrambot_operator.core.observed import Bot, Failure, Observed, TokenState, TokenView
+from telegrambot_operator.core.plan import LOOK_AGAIN_SECONDS, Plan, plan
+from telegrambot_operator.core.records import Node, Pod
+from telegrambot_operator.names import Reason
+from tests.unit.worlds import (
+    BOT,
+    DEPLOYMENT,
+    IDENTITY,
+    NAMESPACE,
+    NOW,
+    adopts,
+    bot_body,
+    deployment,
+    deployment_body,
+    ended,
+    merged,
+    node,
+    orphaned,
+    ownerless,
+    owns,
+    parsed,
+    pinned,
+    pod,
+    replica_set,
+    rival,
+    telegram_bot,
+    template_body,
+    world,
+)
+
+
+def todo(bot: Bot | None = None, **known: Any) -> Plan:
+    return plan(world(bot, **known), NOW)
+
+
+def deleted(made: Plan) -> list[str]:
+    """The names of the pods that are deleted, those by force with a "!" behind."""
+    return [each.pod + "!" * each.force for each in made.actions if isinstance(each, DeletePod)]
+
+
+def patches(made: Plan) -> list[dict[str, Any]]:
+    return [each.body for each in made.actions if isinstance(each, PatchDeployment)]
+
+
+def labelled(made: Plan) -> list[str]:
+    return [each.pod for each in made.actions if isinstance(each, LabelPod)]
+
+
+def kept(made: Plan) -> list[str]:
+    return [each.pod for each in made.actions if isinstance(each, KeepPod)]
+
+
+def kinds(made: Plan) -> list[str]:
+    return [type(each).__name__ for each in made.actions]
+
+
+# --- A world in order -----------------------------------------------------------------------------------------------
+
+IN_ORDER: dict[str, Observed] = {
+    "one pod that serves": world(pods=[pod()]),
+    "no pod yet": world(),
+    "a pod that waits for the one before it": world(pods=[pod("old", terminating=-5), pod("new", node="")]),
+    "suspended, with its last pod on its way out": world(
+        telegram_bot(spec=adopts(suspend=True)), deployment=pinned(replicas=0), pods=[pod(terminating=-5)]
+    ),
+    "a Deployment of zero replicas while suspended": world(
+        telegram_bot(spec=adopts(suspend=True)), deployment=pinned(replicas=0)
+    ),
+    "without a lock, as the spec asks": world(
+        telegram_bot(spec=adopts(lock="None")), deployment=pinned(lock=None), pods=[pod()]
+    ),
+    "the loser of an identity beside the winner's pod": world(
+        deployment=pinned(replicas=0), rivals=(rival(age=90000),), pods=[pod("winners", template_hash="x")]
+    ),
+}
+
+
+@pytest.mark.parametrize("seen", IN_ORDER.values(), ids=IN_ORDER)
+def test_a_world_in_order_is_left_alone(seen: Observed) -> None:
+    made = plan(seen, NOW)
+    assert (made.actions, made.hold) == ((), None)
+
+
+# --- A TelegramBot that is gone -------------------------------------------------------------------------------------
+
+
+def test_a_bot_that_is_gone_lets_go_of_its_adopted_deployment_and_of_nothing_else() -> None:
+    (action,) = plan(orphaned(pinned()), NOW).actions
+    assert isinstance(action, PatchDeployment)
+    assert (action.deployment, action.uid) == (DEPLOYMENT, f"uid-{DEPLOYMENT}")
+    assert "replicas" not in action.body["spec"]
+    assert "strategy" not in action.body["spec"]
+
+
+def test_a_deployment_that_a_bot_owned_is_left_to_the_garbage_collector() -> None:
+    owned = pinned(BOT, owner=("TelegramBot", BOT, "uid-of-the-bot-that-is-gone"))
+    assert plan(orphaned(owned), NOW) == Plan()
+
+
+def test_a_deployment_that_is_being_deleted_is_not_released() -> None:
+    assert plan(orphaned(pinned(going=True)), NOW) == Plan()
+
+
+def test_a_bot_that_points_elsewhere_lets_go_of_the_deployment_before_it_pins_the_next() -> None:
+    made = todo(deployment=deployment("next"), leftovers=(pinned("before"),), bot=pointing_at("next"))
+    assert [each.deployment for each in made.actions if isinstance(each, PatchDeployment)] == ["before", "next"]
+
+
+def test_a_bot_that_is_on_hold_lets_go_all_the_same() -> None:
+    made = todo(deployment=None, leftovers=(pinned("before"),), bot=pointing_at("missing"))
+    assert [each.deployment for each in made.actions if isinstance(each, PatchDeployment)] == ["before"]
+
+
+def test_a_spec_that_cannot_be_read_lets_go_of_nothing_since_it_does_not_say_what_is_meant() -> None:
+    made = plan(world(telegram_bot(spec={}), deployment=None, leftovers=(pinned(),)), NOW)
+    assert made.actions == ()
+
+
+def pointing_at(name: str) -> Bot:
+    return telegram_bot(spec=adopts(deploymentRef={"name": name}))
+
+
+# --- Who may not act ------------------------------------------------------------------------------------------------
+
+FORBIDDEN = Failure("get", "deployments.apps", 403, 'User "op" cannot get resource "deployments"')
+UNANSWERED = Failure("get", "deployments.apps", 500, "etcd is away")
+OWNED = telegram_bot(spec=owns())
+
+# The world; the reason; whether a person must act; what the message has to name.
+HOLDS: dict[str, tuple[Observed, Reason, bool, list[str]]] = {
+    "a TelegramBot that is being deleted": (world(telegram_bot(deleting=True)), Reason.DELETING, False, [BOT]),
+    "a spec that breaks a rule": (
+        world(telegram_bot(spec={})),
+        Reason.INVALID_SPEC,
+        True,
+        ["deploymentRef", "template"],
+    ),
+    "an older TelegramBot on the same Deployment": (
+        world(rivals=(rival("first", age=90000, same_deployment=True),)),
+        Reason.DEPLOYMENT_IN_USE,
+        True,
+        ["first", DEPLOYMENT, "delete one"],
+    ),
+    "an adopted Deployment that is not there": (
+        world(deployment=None),
+        Reason.DEPLOYMENT_NOT_FOUND,
+        False,
+        [DEPLOYMENT, NAMESPACE, "spec.deploymentRef.name"],
+    ),
+    "an adopted Deployment that may not be read": (
+        world(deployment=None, failures=(FORBIDDEN,)),
+        Reason.FORBIDDEN,
+        False,
+        ["get", "deployments.apps"],
+    ),
+    "an adopted Deployment that could not be read": (
+        world(deployment=None, failures=(UNANSWERED,)),
+        Reason.DEPLOYMENT_NOT_FOUND,
+        False,
+        ["deployments.apps", "etcd is away"],
+    ),
+    "a template, but somebody else's Deployment has the name": (
+        world(OWNED, deployment=deployment(BOT)),
+        Reason.DEPLOYMENT_IN_USE,
+        True,
+        [BOT, "spec.deploymentRef"],
+    ),
+    "a template, but the Deployment of an earlier TelegramBot is still there": (
+        world(OWNED, deployment=pinned(BOT, owner=("TelegramBot", BOT, "uid-earlier"))),
+        Reason.DEPLOYMENT_IN_USE,
+        False,
+        [BOT, "being removed"],
+    ),
+    "an adopted Deployment that another controller makes": (
+        world(deployment=deployment(owner=("Rollout", "shop", "uid-rollout"))),
+        Reason.DEPLOYMENT_CONTROLLED,
+        True,
+        ["Rollout shop", "Recreate"],
+    ),
+    "an adopted Deployment that is being deleted": (
+        world(deployment=pinned(going=True)),
+        Reason.DEPLOYMENT_NOT_FOUND,
+        False,
+        [DEPLOYMENT, "being deleted"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "reason", "person", "named"), HOLDS.values(), ids=HOLDS)
+def test_what_may_not_be_touched_is_not_touched(
+    seen: Observed, reason: Reason, named: list[str], *, person: bool
+) -> None:
+    with_duplicates = Observed(**{**fields(seen), "pods": (pod("a"), ownerless("b"), pod("c", terminating=900))})
+    made = plan(with_duplicates, NOW)
+    assert made.actions == ()
+    assert made.hold is not None
+    assert (made.hold.reason, made.hold.person) == (reason, person)
+    assert [each for each in named if each not in made.hold.message] == []
+
+
+@pytest.mark.parametrize(("seen", "reason", "person", "named"), HOLDS.values(), ids=HOLDS)
+def test_what_heals_by_itself_is_looked_at_again_within_ten_seconds(
+    seen: Observed, reason: Reason, named: list[str], *, person: bool
+) -> None:
+    del reason, named
+    assert plan(seen, NOW).again_after == (None if person else LOOK_AGAIN_SECONDS)
+
+
+def fields(seen: Observed) -> dict[str, Any]:
+    return {name: getattr(seen, name) for name in Observed.__dataclass_fields__}
+
+
+ON_WITH_IT: dict[str, Observed] = {
+    "the younger TelegramBot on the same Deployment does not count": world(
+        rivals=(rival(age=60, same_deployment=True),)
+    ),
+    "a Deployment that an earlier TelegramBot of the same name marked is taken over": world(deployment=pinned()),
+    "an owner that does not control the Deployment does not count": world(
+        deployment=parsed(merged(deployment_body(), {"metadata": {"ownerReferences": [{"kind": "App", "name": "x"}]}}))
+    ),
+    "the Deployment that this TelegramBot owns": world(
+        OWNED, deployment=pinned(BOT, owner=("TelegramBot", BOT, OWNED.uid))
+    ),
+    "a template whose Deployment is not there yet": world(OWNED, deployment=None),
+}
+
+
+@pytest.mark.parametrize("seen", ON_WITH_IT.values(), ids=ON_WITH_IT)
+def test_what_is_no_reason_to_hold(seen: Observed) -> None:
+    assert plan(seen, NOW).hold is None
+
+
+# --- Pin and lock ---------------------------------------------------------------------------------------------------
+
+
+def test_a_scaled_up_rolling_deployment_gets_one_replica_recreate_and_the_lock_in_one_patch() -> None:
+    made = todo(deployment=deployment(replicas=3))
+    (patch,) = patches(made)
+    assert patch["spec"]["replicas"] == 1
+    assert patch["spec"]["strategy"] == {"type": "Recreate", "rollingUpdate": None}
+    assert patch["spec"]["template"]["metadata"]["labels"] == {"singleton.bot/bot": IDENTITY}
+
+
+def test_a_deployment_of_zero_replicas_is_started() -> None:
+    (patch,) = patches(todo(deployment=pinned(replicas=0)))
+    assert patch == {"spec": {"replicas": 1}}
+
+
+def test_suspend_asks_for_zero_pods() -> None:
+    (patch,) = patches(todo(telegram_bot(spec=adopts(suspend=True))))
+    assert patch == {"spec": {"replicas": 0}}
+
+
+def test_the_event_says_what_was_changed_and_from_what() -> None:
+    (action,) = todo(deployment=deployment(replicas=3)).actions
+    assert isinstance(action, PatchDeployment)
+    assert [
+        each
+        for each in ("replicas 3 -> 1", "strategy RollingUpdate -> Recreate", "lock", DEPLOYMENT)
+        if each not in action.why
+    ] == []
+
+
+def test_the_younger_bot_of_an_identity_gets_no_pod_and_keeps_the_lock() -> None:
+    made = todo(deployment=deployment(), rivals=(rival(age=90000),))
+    (patch,) = patches(made)
+    assert "replicas" in patch["spec"]
+    assert patch["spec"]["replicas"] == 0
+    assert "template" in patch["spec"]
+
+
+def test_the_older_bot_of_an_identity_goes_on() -> None:
+    assert todo(rivals=(rival(age=60),), pods=[pod()]) == Plan()
+
+
+def test_two_bots_made_in_the_same_second_do_not_both_win() -> None:
+    def of(name: str, other: str) -> int:
+        age = 86400.0
+        made = todo(telegram_bot(name), deployment=deployment(mark=name), rivals=(rival(other, age=age),))
+        (patch,) = patches(made)
+        return patch["spec"].get("replicas", 1)
+
+    assert sorted([of("left", "right"), of("right", "left")]) == [0, 1]
+
+
+def test_an_owned_deployment_is_created_with_one_replica() -> None:
+    (action,) = todo(OWNED, deployment=None).actions
+    assert isinstance(action, ApplyDeployment)
+    assert action.deployment == BOT
+    assert action.body["spec"]["replicas"] == 1
+
+
+def test_a_suspended_owned_deployment_is_created_with_none() -> None:
+    (action,) = todo(telegram_bot(spec=owns(suspend=True)), deployment=None).actions
+    assert isinstance(action, ApplyDeployment)
+    assert action.body["spec"]["replicas"] == 0
+
+
+def test_an_owned_deployment_that_somebody_scaled_is_patched_back_before_anything_else() -> None:
+    made = todo(OWNED, deployment=pinned(BOT, replicas=3, owner=("TelegramBot", BOT, OWNED.uid)))
+    assert kinds(made)[0] == "PatchDeployment"
+    assert patches(made)[0] == {"spec": {"replicas": 1}}
+
+
+# --- Labels before the lock -----------------------------------------------------------------------------------------
+
+
+def test_the_running_pod_is_labelled_before_the_template_gets_the_lock() -> None:
+    """Else the pod that replaces it would see no pod of the bot, and start beside it."""
+    made = todo(deployment=deployment(), pods=[pod(bot=None)])
+    assert kinds(made) == ["LabelPod", "PatchDeployment"]
+
+
+def test_every_pod_of_the_deployment_that_may_run_is_labelled_also_one_that_is_leaving() -> None:
+    made = todo(pods=[pod("a", bot=None), pod("b", bot=None, terminating=-5), pod("c", bot=None, node="")])
+    assert labelled(made) == ["a", "b", "c"]
+
+
+def test_a_pod_that_wears_another_identity_gets_this_one() -> None:
+    assert labelled(todo(pods=[pod("a", bot="shop.shop-bot")])) == ["a"]
+
+
+def test_dead_pods_and_pods_of_others_are_not_labelled() -> None:
+    made = todo(
+        pods=[
+            pod("dead", bot=None, phase="Failed", containers=[ended()]),
+            pod("other", bot=None, controller=("ReplicaSet", "other-77")),
+            pod("canary", bot=None, controller=("ReplicaSet", f"{DEPLOYMENT}-canary-6c9d")),
+            pod("set-0", bot=None, controller=("StatefulSet", f"{DEPLOYMENT}-6c9d")),
+        ]
+    )
+    assert labelled(made) == []
+
+
+# --- Duplicates -----------------------------------------------------------------------------------------------------
+
+SURPLUS = deployment(replicas=3)
+
+
+def test_of_a_deployments_own_surplus_the_one_to_keep_is_marked_and_nothing_is_deleted_by_hand() -> None:
+    """Its ReplicaSet shrinks itself; to delete as well could kill both."""
+    made = todo(deployment=SURPLUS, pods=[pod("old", age=900), pod("new", age=60), pod("mid", age=300)])
+    assert kept(made) == ["new"]
+    assert kinds(made) == ["KeepPod", "PatchDeployment"]
+
+
+KEEP: dict[str, tuple[list[Pod], list[str]]] = {
+    "the newest stays": ([pod("old", age=900), pod("new", age=60)], ["new"]),
+    "one that serves stays before a newer one that does not": (
+        [pod("serving", age=900), pod("starting", age=60, ready=False)],
+        ["serving"],
+    ),
+    "one that runs stays before a newer one that is on no node": (
+        [pod("running", age=900, ready=False), pod("held", age=60, node="")],
+        ["running"],
+    ),
+    "one that is being deleted is not kept": (
+        [pod("leaving", age=30, terminating=-5), pod("a", age=900), pod("b", age=60)],
+        ["b"],
+    ),
+    "one that nobody controls is not kept": ([ownerless("stray", age=5), pod("a", age=900), pod("b", age=60)], ["b"]),
+    "the mark is set once": ([pod("a", age=900), pod("b", age=60, keep=True)], []),
+    "a single pod needs no mark": ([pod("a")], []),
+}
+
+
+@pytest.mark.parametrize(("pods", "expected"), KEEP.values(), ids=KEEP)
+def test_which_pod_is_marked_to_be_kept_when_the_deployment_shrinks(pods: list[Pod], expected: list[str]) -> None:
+    assert kept(todo(deployment=SURPLUS, pods=pods)) == expected
+
+
+def test_the_order_in_which_pods_are_listed_does_not_choose_the_one_to_keep() -> None:
+    pods = [pod("a", age=60), pod("b", age=60), pod("c", age=60)]
+    assert kept(todo(deployment=SURPLUS, pods=pods)) == kept(todo(deployment=SURPLUS, pods=pods[::-1]))
+
+
+GONE = {"telegram-bot-old": None}
+OLD_SET = ("ReplicaSet", "telegram-bot-old")
+
+# Pods beside the Deployment's own "mine", what is known of ReplicaSets; who is deleted, who is tolerated.
+DUPLICATES: dict[str, tuple[list[Pod], dict[str, Any], list[str], list[str]]] = {
+    "a pod that nobody controls goes": ([ownerless("stray")], {}, ["stray"], []),
+    "... also when it is newer and serves": ([ownerless("stray", age=1)], {}, ["stray"], []),
+    "... also when no node has it yet": ([ownerless("stray", node="")], {}, ["stray"], []),
+    "... not when it is going already": ([ownerless("stray", terminating=-5)], {}, [], []),
+    "... not when it is dead": ([ownerless("stray", phase="Failed", containers=[ended()])], {}, [], []),
+    "a pod whose ReplicaSet has vanished goes": ([pod("old", controller=OLD_SET)], {"replica_sets": GONE}, ["old"], []),
+    "a pod whose ReplicaSet still exists stays: it would be replaced at once": (
+        [pod("old", controller=OLD_SET)],
+        {"replica_sets": {"telegram-bot-old": replica_set("telegram-bot-old")}},
+        [],
+        ["old"],
+    ),
+    "a pod whose ReplicaSet could not be read stays": ([pod("old", controller=OLD_SET)], {}, [], ["old"]),
+    "a pod of a StatefulSet stays": ([pod("set-0", controller=("StatefulSet", "set"))], {}, [], ["set-0"]),
+    "a pod of a Job stays": ([pod("job-x", controller=("Job", "job"))], {}, [], ["job-x"]),
+    "a second pod of the Deployment itself is its ReplicaSet's to remove": ([pod("mine-too", age=900)], {}, [], []),
+    "a pod of another namespace is not ours to touch": ([ownerless("far", namespace="else")], {}, [], []),
+}
+
+
+@pytest.mark.parametrize(("others", "known", "gone", "tolerated"), DUPLICATES.values(), ids=DUPLICATES)
+def test_which_duplicates_are_deleted(
+    others: list[Pod], known: dict[str, Any], gone: list[str], tolerated: list[str]
+) -> None:
+    made = todo(pods=[pod("mine", age=60), *others], **known)
+    assert deleted(made) == gone
+    assert [each.name for each in made.tolerated] == tolerated
+
+
+def test_duplicates_report_deletes_nothing_and_says_whom_it_left() -> None:
+    made = todo(telegram_bot(spec=adopts(duplicates="Report")), pods=[pod("mine"), ownerless("stray")])
+    assert (made.actions, [each.name for each in made.tolerated]) == ((), ["stray"])
+
+
+def test_nothing_is_deleted_before_the_deployments_controller_has_settled() -> None:
+    made = todo(deployment=pinned(settled=False), pods=[pod("mine"), ownerless("stray")])
+    assert deleted(made) == []
+
+
+def test_without_a_pod_of_the_deployment_the_best_stray_stays_until_there_is_one() -> None:
+    made = todo(pods=[ownerless("older", age=900), ownerless("newer", age=60)])
+    assert deleted(made) == ["older"]
+
+
+def test_a_suspended_bot_keeps_no_stray_pod_either() -> None:
+    made = todo(telegram_bot(spec=adopts(suspend=True)), deployment=pinned(replicas=0), pods=[ownerless("stray")])
+    assert deleted(made) == ["stray"]
+
+
+def test_the_loser_of_an_identity_deletes_no_pod_since_it_would_meet_the_winners() -> None:
+    made = todo(
+        deployment=pinned(replicas=0),
+        rivals=(rival(age=90000),),
+        pods=[ownerless("winners"), ownerless("winners-too"), pod("winners-own", controller=("ReplicaSet", "w-1"))],
+        replica_sets={"w-1": None},
+    )
+    assert (made.actions, made.tolerated) == ((), ())
+
+
+def test_every_delete_names_the_pod_by_uid_and_by_the_version_that_was_read() -> None:
+    """INV-3: a successor of the same name, or a pod that has changed since, is never hit."""
+    made = todo(
+        deployment=pinned(updated=0),
+        pods=[
+            pod("mine"),
+            ownerless("stray"),
+            pod("stuck", node="", terminating=900),
+            pod("remains", phase="Failed", containers=[ended()]),
+        ],
+    )
+    gone = [each for each in made.actions if isinstance(each, DeletePod)]
+    assert {each.pod for each in gone} == {"stray", "stuck", "remains"}
+    assert {(each.uid, each.resource_version) for each in gone} == {(f"uid-{each.pod}", "70") for each in gone}
+
+
+# --- Pods that hang in Terminating ----------------------------------------------------------------------------------
+
+HUNG = pod("hung", terminating=90)
+NEVER_BOUND = pod("hung", node="", terminating=90)
+STOPPED = pod("hung", terminating=90, containers=[ended()])
+FAILED = pod("hung", terminating=90, phase="Failed", containers=[ended()])
+WELL: dict[str, Node | None] = {"node-1": node()}
+SILENT: dict[str, Node | None] = {"node-1": node(ready=False)}
+OFF: dict[str, Node | None] = {"node-1": node(ready=False, out_of_service=True)}
+NO_NODE: dict[str, Node | None] = {"node-1": None}
+
+# The pod and what is known of its node; whether it is forced under WhenProven, under Force, under Never.
+STUCK: dict[str, tuple[Pod, dict[str, Node | None], tuple[bool, bool, bool]]] = {
+    "never bound": (NEVER_BOUND, {}, (True, True, False)),
+    "terminal phase": (FAILED, SILENT, (True, True, False)),
+    "all containers ended on a Ready node": (STOPPED, WELL, (True, True, False)),
+    "node object gone": (HUNG, NO_NODE, (True, True, False)),
+    "node out of service": (HUNG, OFF, (True, True, False)),
+    "node silent, last seen running": (HUNG, SILENT, (False, True, False)),
+    "node silent, last seen ended": (STOPPED, SILENT, (False, True, False)),
+    "running on a Ready node": (HUNG, WELL, (False, True, False)),
+    "node could not be read": (HUNG, {}, (False, True, False)),
+}
+CASES = [
+    pytest.param(hung, nodes, policy, forced, id=f"{policy}: {name}: {'forced' if forced else 'held'}")
+    for name, (hung, nodes, verdicts) in STUCK.items()
+    for policy, forced in zip(("WhenProven", "Force", "Never"), verdicts, strict=True)
+]
+
+
+@pytest.mark.parametrize(("hung", "nodes", "policy", "forced"), CASES)
+def test_stuck_pods(hung: Pod, nodes: dict[str, Node | None], policy: str, *, forced: bool) -> None:
+    made = todo(telegram_bot(spec=adopts(stuckPods={"policy": policy})), pods=[hung], nodes=nodes)
+    assert deleted(made) == (["hung!"] if forced else [])
+    assert [stuck.name for stuck, _ in made.stuck] == ["hung"]
+
+
+@pytest.mark.parametrize(("hung", "nodes", "policy", "forced"), CASES)
+def test_a_finalizer_of_somebody_else_is_never_stripped_nor_the_pod_forced(
+    hung: Pod, nodes: dict[str, Node | None], policy: str, *, forced: bool
+) -> None:
+    del forced, hung
+    held = pod("hung", terminating=90, finalizers=["example.com/backup"])
+    made = todo(telegram_bot(spec=adopts(stuckPods={"policy": policy})), pods=[held], nodes=nodes)
+    assert made.actions == ()
+
+
+def test_the_event_of_an_unproven_force_delete_says_so() -> None:
+    forced = telegram_bot(spec=adopts(stuckPods={"policy": "Force"}))
+    (unproven,) = todo(forced, pods=[HUNG], nodes=SILENT).actions
+    (proven,) = todo(forced, pods=[HUNG], nodes=NO_NODE).actions
+    assert isinstance(unproven, DeletePod)
+    assert isinstance(proven, DeletePod)
+    assert "not proven" in unproven.why
+    assert "not proven" not in proven.why
+    assert "node no longer exists" in proven.why
+
+
+@pytest.mark.parametrize("policy", ["WhenProven", "Force"])
+def test_no_pod_is_forced_within_its_grace_period_and_after_seconds(policy: str) -> None:
+    made = todo(
+        telegram_bot(spec=adopts(stuckPods={"policy": policy, "afterSeconds": 60})),
+        pods=[pod("in-grace", node="", terminating=-20), pod("nearly", node="", terminating=59)],
+    )
+    assert (made.actions, made.stuck) == ((), ())
+
+
+def test_a_stuck_pod_of_another_namespace_is_not_ours_to_force() -> None:
+    made = todo(pods=[pod("far", namespace="else", node="", terminating=900)])
+    assert made.actions == ()
+
+
+def test_a_pod_that_is_not_being_deleted_is_never_forced() -> None:
+    made = todo(
+        telegram_bot(spec=adopts(stuckPods={"policy": "Force", "afterSeconds": 0})),
+        pods=[pod("mine"), ownerless("stray")],
+        nodes=NO_NODE,
+    )
+    assert deleted(made) == ["stray"]
+
+
+# --- Remains of a rollout -------------------------------------------------------------------------------------------
+
+EVICTED = pod("evicted", phase="Failed", containers=[], reason="Evicted")
+CRASHED = pod("failed", phase="Failed", containers=[ended()])
+
+
+def test_failed_and_evicted_pods_go_while_the_deployment_waits_for_its_new_pod() -> None:
+    made = todo(deployment=pinned(updated=0), pods=[EVICTED, CRASHED])
+    assert deleted(made) == ["evicted", "failed"]
+
+
+def test_the_event_of_remains_says_what_they_were() -> None:
+    (action,) = todo(deployment=pinned(updated=0), pods=[EVICTED]).actions
+    assert isinstance(action, DeletePod)
+    assert "Evicted" in action.why
+
+
+NOT_REMAINS: dict[str, dict[str, Any]] = {
+    "a rollout that has its new pod": {"deployment": pinned(updated=1), "pods": [EVICTED]},
+    "a failed pod that is going already": {
+        "deployment": pinned(updated=0),
+        "pods": [pod("failed", phase="Failed", containers=[ended()], terminating=-5)],
+    },
+    "a failed pod of somebody else": {
+        "deployment": pinned(updated=0),
+        "pods": [pod("failed", phase="Failed", containers=[ended()], controller=("Job", "backup"))],
+    },
+    "a pod that was called failed while a container was last seen running": {
+        "deployment": pinned(updated=0),
+        "pods": [pod("failed", phase="Failed")],
+    },
+}
+
+
+@pytest.mark.parametrize("known", NOT_REMAINS.values(), ids=NOT_REMAINS)
+def test_what_no_rollout_hangs_on_stays(known: dict[str, Any]) -> None:
+    assert deleted(todo(**known)) == []
+
+
+# --- Order and time -------------------------------------------------------------------------------------------------
+
+
+def test_the_order_is_the_order_of_safety() -> None:
+    """Let go, label, keep, pin, then delete: first duplicates, then what hangs, then remains."""
+    made = todo(
+        deployment=deployment(replicas=3, updated=0, mark=BOT),
+        leftovers=(pinned("before"),),
+        pods=[
+            pod("mine", age=60, bot=None),
+            pod("mine-too", age=900),
+            ownerless("stray"),
+            pod("hung", node="", terminating=90),
+            EVICTED,
+        ],
+    )
+    assert kinds(made) == [
+        "PatchDeployment",
+        "LabelPod",
+        "KeepPod",
+        "PatchDeployment",
+        "DeletePod",
+        "DeletePod",
+        "DeletePod",
+    ]
+    assert deleted(made) == ["stray", "hung!", "evicted"]
+
+
+DEADLINES: dict[str, tuple[dict[str, Any], float | None]] = {
+    "nothing pends: no need to look again": ({"pods": [pod()]}, None),
+    "a pod will be overdue when its grace period and afterSeconds have passed": (
+        {"pods": [pod(terminating=-20)]},
+        80.0,
+    ),
+    "of two deadlines the nearer counts": ({"pods": [pod("a", terminating=-20), pod("b", terminating=50)]}, 10.0),
+    "a pod that is stuck already is looked at again: its node may change": (
+        {"pods": [pod(terminating=900)], "nodes": SILENT},
+        LOOK_AGAIN_SECONDS,
+    ),
+    "a deadline nearer than that counts": (
+        {"pods": [pod("a", terminating=900), pod("b", terminating=57)], "nodes": SILENT},
+        3.0,
+    ),
+    "a token that is missing is looked for again": (
+        {"token": TokenView(TokenState.SECRET_NOT_FOUND), "pods": [pod()]},
+        LOOK_AGAIN_SECONDS,
+    ),
+}
+
+
+@pytest.mark.parametrize(("known", "seconds"), DEADLINES.values(), ids=DEADLINES)
+def test_when_to_look_again(known: dict[str, Any], seconds: float | None) -> None:
+    assert todo(**known).again_after == seconds
+
+
+def test_a_request_that_fails_is_named_as_an_admin_writes_it_into_a_role() -> None:
+    made = todo(deployment=deployment(replicas=3), pods=[pod("a", bot=None), pod("b", node="", terminating=90)])
+    assert [describe(each) for each in made.actions] == [
+        ("patch", "pods"),
+        ("patch", "deployments.apps"),
+        ("delete", "pods"),
+    ]
+
+
+# --- One pass is enough ---------------------------------------------------------------------------------------------
+
+
+def test_what_the_patch_asks_for_is_all_that_was_missing() -> None:
+    """INV-8: once the world is as the first plan wants it, there is no second."""
+    for body in (
+        deployment_body(replicas=3),
+        deployment_body(strategy="Recreate"),
+        deployment_body(template=template_body(lock="somebody-else")),
+        deployment_body(template=template_body(affinity={"nodeAffinity": {"x": 1}})),
+    ):
+        (patch,) = patches(todo(deployment=parsed(body)))
+        after = parsed(merged(body, patch))
+        assert todo(deployment=after).actions == ()
+
+
+def test_an_owned_deployment_that_was_just_applied_is_left_alone() -> None:
+    bot = understand.bot(bot_body(spec=owns()))
+    (action,) = todo(bot, deployment=None).actions
+    assert isinstance(action, ApplyDeployment)
+    stored = merged(deployment_body(BOT, strategy="Recreate"), action.body)
+    assert todo(bot, deployment=parsed(stored), pods=[]).actions == ()
