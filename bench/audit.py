@@ -1,0 +1,112 @@
+"""Counts a process's requests from the API server's audit log, which misses none and needs no help of the process.
+
+    log = AuditLog(folder)
+    ControlPlane.start(more={"kube-apiserver": log.flags({"telegrambot-operator"})})
+    log.of("telegrambot-operator", since, until)
+
+Each process under test is a user of its own, so that every request counts, whichever library has made it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+_NO_ROTATION = "1000000"  # MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as the API server has seen it. `at` is when it came in, in seconds since the epoch."""
+
+    at: float
+    user: str
+    verb: str
+    resource: str  # with its subresource: "pods/log"
+    namespace: str  # empty: of the whole cluster
+
+    @property
+    def kind(self) -> str:
+        """Such as "patch deployments"."""
+        return f"{self.verb} {self.resource}"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it asks for a change."""
+        return self.verb in _WRITES
+
+    @property
+    def by_the_clock(self) -> bool:
+        """Whether it is made at the operator's own pace, and not for a change: log tails, lists of everything."""
+        return self.resource == "pods/log" or (self.verb in {"list", "watch"} and not self.namespace)
+
+
+class AuditLog:
+    """The log of one API server, in a folder of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        """The folder exists; the API server is started later, with `flags`."""
+        self._policy = folder / "audit-policy.json"
+        self._path = folder / "audit.log"
+        self._read_to = 0
+        self._requests: dict[str, Request] = {}
+
+    def flags(self, users: Iterable[str]) -> list[str]:
+        """The API server's flags that have it log these users' requests, without their bodies."""
+        policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "users": sorted(users)}, {"level": "None"}],
+        }
+        self._policy.write_text(json.dumps(policy))
+        return [
+            f"--audit-policy-file={self._policy}",
+            f"--audit-log-path={self._path}",
+            f"--audit-log-maxsize={_NO_ROTATION}",
+        ]
+
+    def of(self, user: str, since: float = 0.0, until: float = float("inf")) -> list[Request]:
+        """A user's requests that came in between these times, as far as they have been answered."""
+        self._catch_up()
+        return [each for each in self._requests.values() if each.user == user and since <= each.at < until]
+
+    def seconds_without_a_write(self, user: str) -> float:
+        """For how long this user has asked for no change."""
+        return time.time() - max((each.at for each in self.of(user) if each.writes), default=0.0)
+
+    def _catch_up(self) -> None:
+        """Read on. Each request counts once, though a watch is logged when it begins and again when it ends."""
+        with self._path.open("rb") as log:
+            log.seek(self._read_to)
+            for line in log:
+                if not line.endswith(b"\n"):  # half written
+                    break
+                self._read_to += len(line)
+                event = json.loads(line)
+                self._requests.setdefault(event["auditID"], _request(event))
+
+
+def kinds(requests: Iterable[Request]) -> Counter[str]:
+    """How many there are of each kind."""
+    return Counter(request.kind for request in requests)
+
+
+def _request(event: dict[str, Any]) -> Request:
+    target = event.get("objectRef", {})
+    return Request(
+        at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
+        user=event["user"]["username"],
+        verb=event["verb"],
+        resource="/".join(filter(None, (target.get("resource", ""), target.get("subresource", "")))),
+        namespace=target.get("namespace", ""),
+    )
