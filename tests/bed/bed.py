@@ -21,7 +21,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -99,15 +98,16 @@ class Operator:
 
 
 class Bed:
-    """A running bed. `kube` calls its API server as an admin."""
+    """A running bed. `kube` calls its API server as an admin; `folder` is for whatever a test wants to go with it."""
 
-    def __init__(self, cp: ControlPlane, kube: Kube, telegram: Emulator, nodes: list[Node], folder: Path) -> None:
+    def __init__(self, cp: ControlPlane, kube: Kube, telegram: Emulator, nodes: list[Node]) -> None:
         """Use `Bed.start`."""
         self.cp = cp
         self.kube = kube
         self.telegram = telegram
         self.nodes = nodes
-        self.folder = folder
+        self.folder = cp.folder / "bed"
+        self.folder.mkdir()
         self._names = itertools.count(1)
 
     @classmethod
@@ -121,12 +121,11 @@ class Bed:
         `crd` the TelegramBot is installed and served.
         """
         async with AsyncExitStack() as held:
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="bed-")))
             telegram = await held.enter_async_context(Emulator.start())
             cp = await held.enter_async_context(ControlPlane.start())
             kube = await held.enter_async_context(Kube.connect(cp.kubeconfig))
             environment = _kept() | {"TELEGRAM_API_URL": telegram.url, "PYTHONUNBUFFERED": "1"}
-            bed = cls(cp, kube, telegram, [], folder)
+            bed = cls(cp, kube, telegram, [])
             for number in range(1, nodes + 1):
                 node = Node.start(
                     cp, f"node-{number}", environment=environment, backoff=backoff, orphan_delay=orphan_delay
@@ -201,6 +200,13 @@ class Bed:
             if time.monotonic() > limit:
                 raise NotYetError(f"not within {patience:g} s: {what}\n{await self.dump()}")
             await asyncio.sleep(_LOOK)
+
+    def mend(self) -> None:
+        """End every fault of the nodes and of Telegram, so that one test's do not reach the next."""
+        self.telegram.recover()
+        for node in self.nodes:
+            node.fail_logs("none")
+            node.thaw()
 
     async def dump(self) -> str:
         """The pods as kubectl shows them, for error messages."""

@@ -17,27 +17,24 @@ import asyncio
 import itertools
 import logging
 import signal
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bed.kube import MERGE, STRATEGIC, Kube, KubeError, path
 from tests.bed.node_pods import UNREACHABLE, Host, PodWorker
 from tests.bed.node_server import LogFault, LogServer
-from tests.bed.node_status import stamp
+from tests.bed.node_status import covers, stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from pathlib import Path
 
     from tests.bed.controlplane import ControlPlane
     from tests.bed.node_process import Record, Run
 
-ORPHAN_DELAY = (
-    2.0  # seconds a process lives on after its pod's object vanished; measured with real kubelets: 2 and more
-)
-_HEARTBEAT = 1.0  # seconds between two renewals of the Lease; a kubelet's 10 would need a node monitor that is slower
+ORPHAN_DELAY = 2.0  # seconds a process lives on after its pod's object vanished; real kubelets take 2 and more
+_HEARTBEAT = 1.0  # seconds between two renewals of the Lease; the node monitor of the bed is in more of a hurry, too
 _LEASE = 40  # seconds that the Lease says it is good for, as a kubelet's does
 _ROOM = {"cpu": "10000", "memory": "10000Gi", "ephemeral-storage": "10000Gi", "pods": "10000"}
 _GOOD = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}
@@ -83,7 +80,8 @@ class Node:
         kubeconfig = cluster.kubeconfig_for(f"system:node:{name}", groups=["system:nodes"])
         async with AsyncExitStack() as held:
             kube = await held.enter_async_context(Kube.connect(kubeconfig))
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=f"bed-{name}-")))
+            folder = cluster.folder / "nodes" / name
+            folder.mkdir(parents=True, exist_ok=True)
             host = Host(name, kube, folder, environment, backoff, orphan_delay, _never)
             held.push_async_callback(_kill, host.living)
             node = cls(host, await held.enter_async_context(_tasks()))
@@ -99,7 +97,7 @@ class Node:
     def freeze(self) -> None:
         """The node is lost, as when its kubelet hangs or its network is cut: it does nothing, its processes live on.
 
-        Its log endpoint takes connections and answers none.
+        Its log endpoint takes connections and answers none, and what it was sending stands still.
         """
         self._up.clear()
         if self._following is not None:
@@ -131,6 +129,10 @@ class Node:
             raise LookupError(f"no pod {namespace}/{pod} on {self.name}")
         worker.evict(message)
 
+    def folder_of(self, pod: dict[str, Any]) -> Path:
+        """The working directory of a pod's processes; it is there once one was started."""
+        return self._host.folder / str(pod["metadata"]["uid"])
+
     @property
     def alive(self) -> list[Record]:
         """The processes that live now."""
@@ -157,20 +159,21 @@ class Node:
                 await self._send_status()
 
     async def _send_status(self) -> None:
-        """The whole status; conditions keep the time of their last flip."""
+        """Bring the Node's status in line when it is not, such as after the node monitor has given it up."""
         node = await self._host.kube.get("nodes", None, self.name)
         if node is None:  # deleted: a kubelet registers only when it starts
             return
         known = {each["type"]: each for each in node["status"].get("conditions", [])}
-        status = {
+        wanted = {
             "conditions": [_condition(kind, value, known.get(kind, {})) for kind, value in _GOOD.items()],
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": self.name}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._server.port}},
             "capacity": _ROOM,
             "allocatable": _ROOM,
-            "nodeInfo": _INFO,
         }
-        await self._host.kube.patch(path("nodes", None, self.name, "status"), {"status": status}, STRATEGIC)
+        if not covers(node["status"], wanted):
+            body = {"status": wanted | {"nodeInfo": _INFO}}
+            await self._host.kube.patch(path("nodes", None, self.name, "status"), body, STRATEGIC)
 
     async def _keep_lease(self) -> None:
         while True:
@@ -256,16 +259,12 @@ _INFO = {
 
 
 def _condition(kind: str, value: str, known: dict[str, str]) -> dict[str, str]:
-    flipped = stamp() if known.get("status") != value else known["lastTransitionTime"]
+    """A condition of the Node; its times change only with its status, because the Lease is the heartbeat."""
+    if known.get("status") == value:
+        return known
     reason = "Kubelet" + ("Ready" if kind == "Ready" else "HasNo" + kind)
-    return {
-        "type": kind,
-        "status": value,
-        "reason": reason,
-        "message": "the process node says so",
-        "lastHeartbeatTime": stamp(),
-        "lastTransitionTime": flipped,
-    }
+    now = {"lastHeartbeatTime": stamp(), "lastTransitionTime": stamp()}
+    return {"type": kind, "status": value, "reason": reason, "message": "the process node says so", **now}
 
 
 async def _kill(runs: set[Run]) -> None:

@@ -24,7 +24,7 @@ from aiohttp import ClientError
 
 from tests.bed.kube import STRATEGIC, KubeError, path
 from tests.bed.node_process import Identity, ImageError, Run, command_of, expand
-from tests.bed.node_status import TERMINAL, Slot, conditions, covers, phase, stamp
+from tests.bed.node_status import TERMINAL, Slot, condition, conditions, covers, phase, stamp
 from tests.bed.process import Child
 
 if TYPE_CHECKING:
@@ -318,12 +318,17 @@ class PodWorker:
             "hostIP": "127.0.0.1",
             "hostIPs": [{"ip": "127.0.0.1"}],
             "startTime": self._started_at,
-            "conditions": conditions(self.pod, self.init, self.containers, now),
+            "conditions": conditions(self.pod, self.init, self.containers, now) + self._disruption(),
             "initContainerStatuses": [slot.status() for slot in self.init],
             "containerStatuses": [slot.status() for slot in self.containers],
             **address,
             **(self._evicted if self._over else {}),
         }
+
+    def _disruption(self) -> list[Object]:
+        """What a kubelet leaves on a pod that it evicts."""
+        why = {"reason": "TerminationByKubelet", "message": self._evicted.get("message")}
+        return [condition(self.pod, "DisruptionTarget", True, why)] if self._over and self._evicted else []
 
     def _phase(self) -> str:
         if self._over and self._evicted:

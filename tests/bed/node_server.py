@@ -103,7 +103,7 @@ class LogServer:
             return web.Response(status=404, text=error.args[0])
         except ValueError as error:
             return web.Response(status=400, text=error.args[0])
-        return await _send(request, run, options)
+        return await self._send(request, run, options)
 
     def _run_of(self, request: web.Request) -> Run:
         """Raises LookupError for what does not exist, ValueError for what has no log."""
@@ -120,6 +120,22 @@ class LogServer:
             raise ValueError(_no_log(slot, pod, previous=previous))
         return run
 
+    async def _send(self, request: web.Request, run: Run, options: Options) -> web.StreamResponse:
+        """Send the lines; with `follow` also those to come, until the container ends or the client leaves."""
+        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await answer.prepare(request)
+        left = options.limit
+        with suppress(ConnectionError):
+            async for line in _wanted(run, options):
+                await self._awake()
+                text = options.written(line)[:left]
+                await answer.write(text)
+                left = None if left is None else left - len(text)
+                if left == 0:
+                    break
+            await answer.write_eof()
+        return answer
+
 
 def _no_log(slot: Slot, pod: str, *, previous: bool) -> str:
     if previous:
@@ -133,22 +149,6 @@ def _no_log(slot: Slot, pod: str, *, previous: bool) -> str:
         "ImagePullBackOff": "trying and failing to pull image",
     }
     return f"{who} waiting to start: {why.get(reason, reason)}"
-
-
-async def _send(request: web.Request, run: Run, options: Options) -> web.StreamResponse:
-    """Send the lines; with `follow` also those to come, until the container ends or the client leaves."""
-    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
-    await answer.prepare(request)
-    left = options.limit
-    with suppress(ConnectionError):
-        async for line in _wanted(run, options):
-            text = options.written(line)[:left]
-            await answer.write(text)
-            left = None if left is None else left - len(text)
-            if left == 0:
-                break
-        await answer.write_eof()
-    return answer
 
 
 async def _wanted(run: Run, options: Options) -> AsyncIterator[Line]:

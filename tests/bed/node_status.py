@@ -147,13 +147,14 @@ def conditions(pod: Object, init: Sequence[Slot], containers: Sequence[Slot], ph
         "message": f"containers with incomplete status: [{' '.join(unfinished)}]",
     }
     return [
-        _condition(pod, "Initialized", not unfinished, why_not_initialized if unfinished else {}),
-        _condition(pod, "Ready", not unready, why),
-        _condition(pod, "ContainersReady", not unready, why),
+        condition(pod, "Initialized", not unfinished, why_not_initialized if unfinished else {}),
+        condition(pod, "Ready", not unready, why),
+        condition(pod, "ContainersReady", not unready, why),
     ]
 
 
-def _condition(pod: Object, kind: str, true: bool, why: Object) -> Object:
+def condition(pod: Object, kind: str, true: bool, why: Object) -> Object:
+    """One condition of the pod, with reason and message if there are any."""
     wanted = {"type": kind, "status": "True" if true else "False", "reason": None, "message": None, **why}
     for old in pod["status"].get("conditions", []):
         if old["type"] == kind and old["status"] == wanted["status"]:

@@ -1,0 +1,51 @@
+"""One bed for a whole run, a namespace for each test, and the pods on show when a test fails."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from tests.bed.bed import Bed
+from tests.bed.controlplane import KUBECTL
+from tests.bed.kube import path
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator
+
+
+@pytest_asyncio.fixture(scope="session")
+async def bed() -> AsyncIterator[Bed]:
+    """A control plane with two nodes and the CRD, shared by all tests: leave other namespaces alone."""
+    async with Bed.start(nodes=2) as bed:
+        yield bed
+
+
+@pytest_asyncio.fixture
+async def ns(bed: Bed) -> AsyncIterator[str]:
+    """A namespace of the test's own. What is in it is deleted afterwards, and faults are ended."""
+    namespace = await bed.namespace()
+    yield namespace
+    bed.mend()
+    await bed.kube.delete(path("namespaces", None, namespace))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what was in the namespace of a test that failed."""
+    report = yield
+    arguments: dict[str, object] = getattr(item, "funcargs", {})
+    bed, namespace = arguments.get("bed"), arguments.get("ns")
+    if report.when == "call" and report.failed and isinstance(bed, Bed) and isinstance(namespace, str):
+        report.sections.append((f"namespace {namespace}", _show(bed, namespace)))
+    return report
+
+
+def _show(bed: Bed, namespace: str) -> str:
+    """Pods, Deployments, TelegramBots and events. The event loop stands still here, so this waits for kubectl."""
+    what = ["telegrambots,deployments,pods,events", f"--namespace={namespace}", "--output=wide"]
+    command = [str(KUBECTL), f"--kubeconfig={bed.cp.kubeconfig}", "get", *what, "--request-timeout=5s"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return done.stdout + done.stderr
