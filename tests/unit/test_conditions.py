@@ -1,0 +1,644 @@
+"""What the status says in every world that this version can meet: each condition, its reason, and words that help.
+
+A message names the thing that is wrong and what a person can do about it. The status is a pure function of what was
+seen (INV-5), and an unchanged world gives an equal status, so that nothing is written (INV-8).
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from telegrambot_operator.api.models import TelegramBotStatus
+from telegrambot_operator.core.evidence import ConflictKind
+from telegrambot_operator.core.observed import Failure, Observed, TokenState, TokenView
+from telegrambot_operator.names import ConditionType, Reason
+from tests.unit.worlds import (
+    BOT,
+    DEPLOYMENT,
+    IDENTITY,
+    Json,
+    adopts,
+    at,
+    conflict,
+    deployment,
+    ended,
+    ending,
+    lived,
+    node,
+    ownerless,
+    owns,
+    pinned,
+    pod,
+    rival,
+    running,
+    said,
+    status_of,
+    telegram_bot,
+    template_body,
+    waiting,
+    world,
+)
+
+CANNOT_PATCH = Failure("patch", "deployments.apps", 403, 'User "op" cannot patch resource "deployments"')
+CANNOT_DELETE = Failure("delete", "pods", 403, 'User "op" cannot delete resource "pods"')
+CANNOT_LIST = Failure("list", "pods", 403, 'User "op" cannot list resource "pods"')
+CANNOT_READ_SECRETS = Failure("get", "secrets", 403, 'User "op" cannot get resource "secrets"')
+ADMISSION = Failure("patch", "deployments.apps", 403, "admission webhook denied the request: not on a Friday")
+INVALID = Failure("patch", "deployments.apps", 422, "spec.template.spec.containers[0].image: Required value")
+UNWELL = Failure("patch", "pods", 500, "etcd is away")
+
+SERVING = [pod("bot-a")]
+SUSPENDED = telegram_bot(spec=adopts(suspend=True))
+TOKENLESS = telegram_bot(spec=adopts(token=None))
+HUNG = [pod("bot-a", terminating=900)]
+LOOPING = [pod("bot-a", containers=[waiting("CrashLoopBackOff", last=ending(code=1))], ready=False)]
+PULLING = [pod("bot-a", containers=[waiting("ImagePullBackOff", "no such image")], phase="Pending", ready=False)]
+CREATING = [pod("bot-a", containers=[waiting("ContainerCreating")], phase="Pending", ready=False)]
+
+
+def missing(state: TokenState) -> TokenView:
+    return TokenView(state)
+
+
+def fighting(kind: ConflictKind = ConflictKind.OTHER_GET_UPDATES, **known: Any) -> Observed:
+    """A bot that serves, and a 409 in its log ten seconds ago."""
+    return world(pods=SERVING, findings=(conflict(-10, kind=kind),), **{"spans": (lived("bot-a"),), **known})
+
+
+# --- Ready ----------------------------------------------------------------------------------------------------------
+
+# The world, "status reason" of the condition, and what its message has to name.
+Table = dict[str, tuple[Observed, str, list[str]]]
+
+READY: Table = {
+    "one ready pod, pinned, no conflict": (world(pods=SERVING), "True Running", ["bot-a", "node-1"]),
+    "suspended": (world(SUSPENDED, deployment=pinned(replicas=0)), "False Suspended", ["on purpose"]),
+    "suspended, its pod still there": (
+        world(SUSPENDED, deployment=pinned(replicas=0), pods=[pod(terminating=-5)]),
+        "False Suspended",
+        ["bot-a"],
+    ),
+    "no pod yet": (world(), "False Starting", ["Deployment"]),
+    "a pod that no node can take": (
+        world(pods=[pod(node="", unscheduled="0/3 nodes are available")]),
+        "False Starting",
+        ["bot-a", "0/3 nodes are available"],
+    ),
+    "a pod whose container is being made": (world(pods=CREATING), "False Starting", ["bot-a", "node-1"]),
+    "a pod that waits for the one before it": (
+        world(pods=[pod("old", terminating=-5), pod("new", node="")]),
+        "False WaitingForTurn",
+        ["new", "old"],
+    ),
+    "a pod on its way out, and none after it yet": (
+        world(pods=[pod("old", terminating=-5)]),
+        "False WaitingForTurn",
+        ["old"],
+    ),
+    "an image that cannot be pulled": (world(pods=PULLING), "False PodNotReady", ["ImagePullBackOff", "no such image"]),
+    "a pod that runs and is not ready": (world(pods=[pod(ready=False)]), "False PodNotReady", ["bot-a", "not ready"]),
+    "a crash loop": (world(pods=LOOPING), "False CrashLoop", ["bot-a", "container bot", "exit code 1"]),
+    "a container that has just ended again": (
+        world(pods=[pod(containers=[ended(restarts=4, code=0)], ready=False)]),
+        "False CrashLoop",
+        ["bot-a", "exit code 0"],
+    ),
+    "a 409": (fighting(), "False Conflict", ["bot-a", "Conflict: terminated by other getUpdates"]),
+    "a second pod that may be polling": (
+        world(pods=[pod("bot-a"), pod("bot-b", age=900)]),
+        "False DuplicatePods",
+        ["bot-a", "bot-b"],
+    ),
+    "no Deployment": (world(deployment=None), "False DeploymentNotFound", [DEPLOYMENT, "spec.deploymentRef.name"]),
+    "a Deployment of an older TelegramBot": (
+        world(rivals=(rival("first", age=90000, same_deployment=True),)),
+        "False DeploymentInUse",
+        ["first", "delete one"],
+    ),
+    "a Deployment that another controller makes": (
+        world(deployment=deployment(owner=("Rollout", "shop", "u"))),
+        "False DeploymentControlled",
+        ["Rollout shop", "Recreate"],
+    ),
+    "a Deployment that cannot make its pod": (
+        world(deployment=pinned(failing="exceeded quota: pods=1")),
+        "False DeploymentFailed",
+        ["exceeded quota"],
+    ),
+    "a Deployment that may not be read": (
+        world(deployment=None, failures=(replace(CANNOT_PATCH, verb="get", message="cannot get resource"),)),
+        "False Forbidden",
+        ["get deployments.apps"],
+    ),
+    "a Deployment that is not pinned yet": (
+        world(deployment=deployment(replicas=3), pods=SERVING),
+        "False NotPinned",
+        ["replicas 3", "RollingUpdate"],
+    ),
+    "a Deployment that may not be changed": (
+        world(deployment=deployment(replicas=3), pods=SERVING, failures=(CANNOT_PATCH,)),
+        "False PatchDenied",
+        ["patch deployments.apps", "grant"],
+    ),
+    "no lock in the template": (
+        world(deployment=pinned(lock=None), pods=SERVING),
+        "False LockMissing",
+        [DEPLOYMENT, "lock"],
+    ),
+    "no Secret": (
+        world(token=missing(TokenState.SECRET_NOT_FOUND), pods=SERVING),
+        "False TokenNotFound",
+        ["Secret shop-token", "spec.token.secretKeyRef.name"],
+    ),
+    "no such key": (
+        world(token=missing(TokenState.KEY_NOT_FOUND), pods=SERVING),
+        "False TokenNotFound",
+        ["Secret shop-token", "key token", "spec.token.secretKeyRef.key"],
+    ),
+    "an empty key": (
+        world(token=missing(TokenState.EMPTY), pods=SERVING),
+        "False TokenNotFound",
+        ["key token of Secret shop-token", "empty"],
+    ),
+    "a key that holds something else": (
+        world(token=missing(TokenState.NOT_A_TOKEN), pods=SERVING),
+        "False TokenInvalid",
+        ["key token of Secret shop-token", "@BotFather"],
+    ),
+    "a token that may not be read is no reason: the bot itself can": (
+        world(token=missing(TokenState.FORBIDDEN), failures=(CANNOT_READ_SECRETS,), pods=SERVING),
+        "True Running",
+        [],
+    ),
+    "a spec that cannot be understood": (world(telegram_bot(spec={})), "False InvalidSpec", ["deploymentRef"]),
+    "a TelegramBot that is being deleted": (world(telegram_bot(deleting=True)), "False Deleting", [BOT]),
+    "an older TelegramBot of the same bot": (
+        world(deployment=pinned(replicas=0), rivals=(rival("first", age=90000),)),
+        "False DuplicateBot",
+        ["first", "Delete one"],
+    ),
+    "an older TelegramBot of the same bot in a namespace that the reader may not know": (
+        world(deployment=pinned(replicas=0), rivals=(rival("first", namespace="secret", age=90000),)),
+        "False DuplicateBot",
+        ["another namespace"],
+    ),
+}
+
+# --- Singleton ------------------------------------------------------------------------------------------------------
+
+SINGLETON: Table = {
+    "one pod": (world(pods=SERVING), "True OnePod", ["bot-a"]),
+    "no pod": (world(), "True NoPod", []),
+    "a pod that no node has got cannot poll": (world(pods=[pod(node="")]), "True NoPod", []),
+    "a dead pod cannot poll": (
+        world(pods=[pod("bot-a"), pod("dead", phase="Failed", containers=[ended()])]),
+        "True OnePod",
+        ["bot-a"],
+    ),
+    "a pod that waits for the one before it cannot poll": (
+        world(pods=[pod("old", terminating=-5), pod("new", node="")]),
+        "True OnePod",
+        ["old"],
+    ),
+    "two pods": (world(pods=[pod("bot-a"), pod("bot-b")]), "False DuplicatePods", ["bot-a, bot-b"]),
+    "two pods, one of them going": (
+        world(pods=[pod("bot-a"), pod("bot-b", terminating=-5)]),
+        "False TerminatingPodStillRunning",
+        ["bot-a, bot-b"],
+    ),
+    "two pods and one that is going": (
+        world(pods=[pod("bot-a"), pod("bot-b"), pod("bot-c", terminating=-5)]),
+        "False DuplicatePods",
+        ["bot-a, bot-b, bot-c"],
+    ),
+    "a hanging pod whose node is silent": (
+        world(pods=HUNG, nodes={"node-1": node(ready=False)}),
+        "Unknown PodUnreachable",
+        ["bot-a", "node"],
+    ),
+    "a hanging pod whose node could not be read": (world(pods=HUNG), "Unknown PodUnreachable", ["bot-a"]),
+    "pods that may not be listed": (world(failures=(CANNOT_LIST,)), "Unknown Forbidden", ["list pods", "grant"]),
+    "a pod of another namespace is not named": (
+        world(pods=[pod("bot-a"), ownerless("secret-pod", namespace="secret")]),
+        "False DuplicatePods",
+        ["bot-a", "another namespace"],
+    ),
+}
+
+# --- Pinned ---------------------------------------------------------------------------------------------------------
+
+PINNED: Table = {
+    "replicas 1, Recreate, locked": (world(), "True Pinned", [DEPLOYMENT, "Recreate", IDENTITY]),
+    "replicas 0 while suspended": (world(SUSPENDED, deployment=pinned(replicas=0)), "True Pinned", ["replicas 0"]),
+    "without a lock, as asked": (
+        world(telegram_bot(spec=adopts(lock="None")), deployment=pinned(lock=None)),
+        "True Pinned",
+        ["without a lock"],
+    ),
+    "scaled": (world(deployment=pinned(replicas=2)), "False NotPinned", ["replicas 2"]),
+    "started although suspended": (world(SUSPENDED), "False NotPinned", ["replicas 1"]),
+    "rolling": (world(deployment=pinned(strategy="RollingUpdate")), "False NotPinned", ["RollingUpdate"]),
+    "no Deployment of our own yet": (
+        world(telegram_bot(spec=owns()), deployment=None),
+        "False NotPinned",
+        [BOT, "not there yet"],
+    ),
+    "locked on another identity": (world(deployment=pinned(lock="111111")), "False LockMissing", [DEPLOYMENT]),
+    "a label without its anti-affinity": (
+        world(
+            deployment=pinned(template=template_body(lock=None) | {"metadata": {"labels": {"singleton.bot/bot": "x"}}})
+        ),
+        "False LockMissing",
+        [DEPLOYMENT],
+    ),
+    "scaled, and the right to patch is missing": (
+        world(deployment=pinned(replicas=2), failures=(CANNOT_PATCH,)),
+        "False PatchDenied",
+        ["replicas 2", "patch deployments.apps"],
+    ),
+    "scaled, and an admission rule refuses": (
+        world(deployment=pinned(replicas=2), failures=(ADMISSION,)),
+        "False PatchDenied",
+        ["replicas 2", "not on a Friday"],
+    ),
+    "no Deployment": (world(deployment=None), "False DeploymentNotFound", [DEPLOYMENT]),
+    "a token that may not be read": (
+        world(token=missing(TokenState.FORBIDDEN), failures=(CANNOT_READ_SECRETS,)),
+        "True Pinned",
+        ["token cannot be read", IDENTITY],
+    ),
+    "lock: Gate": (world(telegram_bot(spec=adopts(lock="Gate"))), "True NotYetEnforced", ["lock: Gate", "Scheduler"]),
+    "remedy: FixWebhook": (
+        world(telegram_bot(spec=adopts(conflict={"remedy": "FixWebhook"}))),
+        "True NotYetEnforced",
+        ["conflict.remedy: FixWebhook"],
+    ),
+    "notPolling": (
+        world(telegram_bot(spec=adopts(notPolling={"policy": "Restart"}))),
+        "True NotYetEnforced",
+        ["notPolling"],
+    ),
+    "notPolling with another time": (
+        world(telegram_bot(spec=adopts(notPolling={"afterSeconds": 60}))),
+        "True NotYetEnforced",
+        ["notPolling"],
+    ),
+    "delivery: Webhook": (
+        world(telegram_bot(spec=adopts(delivery="Webhook", webhook={"url": "https://shop.example/"}))),
+        "True NotYetEnforced",
+        ["webhook.url"],
+    ),
+    "several of them": (
+        world(telegram_bot(spec=adopts(lock="Gate", conflict={"remedy": "FixWebhook"}))),
+        "True NotYetEnforced",
+        ["lock: Gate", "FixWebhook"],
+    ),
+}
+
+# --- Conflicted -----------------------------------------------------------------------------------------------------
+
+OURS = (lived("bot-a"), lived("bot-b", until=-5))
+
+CONFLICTED: Table = {
+    "no 409": (world(pods=SERVING), "False NoConflict", ["300 s"]),
+    "no 409 in a window of one's own": (
+        world(telegram_bot(spec=adopts(conflict={"clearAfterSeconds": 42}))),
+        "False NoConflict",
+        ["42 s"],
+    ),
+    "no 409, and logs are not read": (
+        world(telegram_bot(spec=adopts(conflict={"logs": False}))),
+        "False NoConflict",
+        ["conflict.logs"],
+    ),
+    "no 409, but the log could not be read": (
+        world(log_problem="the log of pod bot-a cannot be read: 403"),
+        "False NoConflict",
+        ["the log of pod bot-a cannot be read"],
+    ),
+    "a 409 longer ago than the window": (world(findings=(conflict(-301),)), "False NoConflict", []),
+    "a 409 of which nobody knows the cause": (fighting(), "True CauseUnknown", ["bot-a", "not known yet"]),
+    "two pods": (fighting(spans=OURS), "True DuplicatePods", ["bot-a", "more than one pod"]),
+    "a pod that was being deleted": (
+        fighting(spans=(lived("bot-a"), lived("bot-b", deleted=-20, until=-5))),
+        "True TerminatingPod",
+        ["bot-a", "being deleted"],
+    ),
+    "another TelegramBot": (
+        fighting(rivals=(rival("second", age=60),)),
+        "True DuplicateBot",
+        ["TelegramBot second", "delete one"],
+    ),
+    "another TelegramBot, of another namespace": (
+        fighting(rivals=(rival("second", namespace="secret", age=60),)),
+        "True DuplicateBot",
+        ["of another namespace"],
+    ),
+    "a webhook is active": (
+        fighting(ConflictKind.WEBHOOK_ACTIVE),
+        "True WebhookActive",
+        ["deleteWebhook", "delivery: Webhook"],
+    ),
+    "a webhook was set": (
+        fighting(ConflictKind.TERMINATED_BY_SET_WEBHOOK),
+        "True WebhookSet",
+        ["setWebhook", "delivery: Webhook"],
+    ),
+    "somebody outside": (
+        world(pods=SERVING, findings=(conflict(-60), conflict(-10)), spans=(lived("bot-a"),)),
+        "True ExternalPoller",
+        ["bot-a", "stop it", "@BotFather"],
+    ),
+}
+
+# --- Reconciling ----------------------------------------------------------------------------------------------------
+
+RECONCILING: Table = {
+    "all is well": (world(pods=SERVING), "False Settled", []),
+    "suspended": (world(SUSPENDED, deployment=pinned(replicas=0)), "False Settled", []),
+    "something is being repaired": (world(deployment=pinned(replicas=3)), "True Repairing", []),
+    "a request failed that will be made again": (
+        world(pods=SERVING, failures=(UNWELL,)),
+        "True Repairing",
+        ["patch pods", "etcd is away"],
+    ),
+    "a pod is starting": (world(pods=CREATING), "True RollingOut", ["bot-a"]),
+    "a Deployment is waited for": (world(deployment=None), "True DeploymentNotFound", [DEPLOYMENT]),
+    "a person must act": (world(telegram_bot(spec={})), "False InvalidSpec", ["person"]),
+}
+
+# --- Stalled --------------------------------------------------------------------------------------------------------
+
+NEVER = telegram_bot(spec=adopts(stuckPods={"policy": "Never"}))
+WELL = {"node-1": node()}
+SILENT = {"node-1": node(ready=False)}
+
+STALLED: Table = {
+    "all is well": (world(pods=SERVING), "False NotStalled", []),
+    "a Deployment that is not there yet may come": (world(deployment=None), "False NotStalled", []),
+    "a spec that cannot be understood": (world(telegram_bot(spec={})), "True InvalidSpec", ["template"]),
+    "an older TelegramBot of the same bot": (
+        world(deployment=pinned(replicas=0), rivals=(rival("first", age=90000),)),
+        "True DuplicateBot",
+        ["first", "Delete one"],
+    ),
+    "a pod that does not stop on a Ready node": (
+        world(pods=HUNG, nodes=WELL),
+        "True TerminatingPodStillRunning",
+        ["bot-a", "does not stop", "stuckPods.policy: Force"],
+    ),
+    "a pod on a silent node": (
+        world(pods=HUNG, nodes=SILENT),
+        "True PodUnreachable",
+        ["bot-a", "node.kubernetes.io/out-of-service", "stuckPods.policy: Force"],
+    ),
+    "a dead pod that Never leaves": (
+        world(NEVER, pods=HUNG, nodes={"node-1": None}),
+        "True PodUnreachable",
+        ["bot-a", "stuckPods.policy: Never"],
+    ),
+    "a dead pod is dealt with": (world(pods=HUNG, nodes={"node-1": None}), "False NotStalled", []),
+    "a finalizer of somebody else": (
+        world(pods=[pod("bot-a", terminating=900, finalizers=["example.com/backup"])], nodes=WELL),
+        "True TerminatingPodStillRunning",
+        ["example.com/backup", "bot-a"],
+    ),
+    "the pin is refused": (
+        world(deployment=pinned(replicas=3), failures=(ADMISSION,)),
+        "True PatchDenied",
+        ["not on a Friday"],
+    ),
+    "no token": (world(token=missing(TokenState.EMPTY), pods=SERVING), "True TokenNotFound", ["Secret shop-token"]),
+    "no good token": (world(token=missing(TokenState.NOT_A_TOKEN)), "True TokenInvalid", ["@BotFather"]),
+    "without the right to read Secrets all else works": (
+        world(token=missing(TokenState.FORBIDDEN), failures=(CANNOT_READ_SECRETS,), pods=SERVING),
+        "False NotStalled",
+        [],
+    ),
+    "a right is missing": (
+        world(pods=SERVING, failures=(CANNOT_DELETE,)),
+        "True Forbidden",
+        ["delete pods", "grant"],
+    ),
+    "a template that the API server refuses": (
+        world(pods=SERVING, failures=(INVALID,)),
+        "True Refused",
+        ["containers[0].image"],
+    ),
+    "a request that only failed is made again": (world(pods=SERVING, failures=(UNWELL,)), "False NotStalled", []),
+    "a second pod of another controller": (
+        world(pods=[pod("bot-a"), pod("set-0", controller=("StatefulSet", "set"))]),
+        "True DuplicatePods",
+        ["set-0 of StatefulSet set", "remove that"],
+    ),
+    "a second pod that duplicates: Report leaves": (
+        world(telegram_bot(spec=adopts(duplicates="Report")), pods=[pod("bot-a"), ownerless("stray")]),
+        "True DuplicatePods",
+        ["stray", "duplicates: Report"],
+    ),
+    "a webhook is active": (fighting(ConflictKind.WEBHOOK_ACTIVE), "True WebhookActive", ["deleteWebhook"]),
+    "a webhook was set": (fighting(ConflictKind.OTHER_SET_WEBHOOK), "True WebhookSet", ["setWebhook"]),
+    "somebody outside": (
+        world(pods=SERVING, findings=(conflict(-60), conflict(-10)), spans=(lived("bot-a"),)),
+        "True ExternalPoller",
+        ["revoke"],
+    ),
+    "a conflict of our own pods is ours to end": (fighting(spans=OURS), "False NotStalled", []),
+}
+
+TABLES = {
+    ConditionType.READY: READY,
+    ConditionType.SINGLETON: SINGLETON,
+    ConditionType.PINNED: PINNED,
+    ConditionType.CONFLICTED: CONFLICTED,
+    ConditionType.RECONCILING: RECONCILING,
+    ConditionType.STALLED: STALLED,
+}
+CASES = [
+    pytest.param(kind, *case, id=f"{kind}: {name}: {case[1]}")
+    for kind, table in TABLES.items()
+    for name, case in table.items()
+]
+WORLDS = {f"{kind}: {name}": case[0] for kind, table in TABLES.items() for name, case in table.items()}
+
+
+@pytest.mark.parametrize(("kind", "seen", "expected", "named"), CASES)
+def test_conditions(kind: str, seen: Observed, expected: str, named: list[str]) -> None:
+    status, reason, message = said(status_of(seen), kind)
+    assert f"{status} {reason}" == expected, message
+    assert [each for each in named if each not in message] == [], message
+
+
+def test_no_reason_is_public_that_no_world_leads_to() -> None:
+    reached = {each["reason"] for seen in WORLDS.values() for each in status_of(seen)["conditions"]}
+    assert set(Reason) - reached == set()
+
+
+# --- In every world -------------------------------------------------------------------------------------------------
+
+every_world = pytest.mark.parametrize("seen", WORLDS.values(), ids=WORLDS)
+
+
+@every_world
+def test_every_condition_is_written_every_time_and_complete(seen: Observed) -> None:
+    found = status_of(seen)["conditions"]
+    assert [each["type"] for each in found] == [str(kind) for kind in ConditionType]
+    assert [each for each in found if not (each["reason"] and each["message"])] == []
+    assert {each["observedGeneration"] for each in found} == {2}
+
+
+@every_world
+def test_the_status_fits_its_own_schema(seen: Observed) -> None:
+    status = status_of(seen)
+    assert TelegramBotStatus.model_validate(status).model_dump(by_alias=True, exclude_none=True) == status
+
+
+@every_world
+def test_an_unchanged_world_gives_an_equal_status(seen: Observed) -> None:
+    """INV-8: equal to the last letter, also a second later, so that nothing is written."""
+    first = status_of(seen)
+    assert status_of(remembering(seen, first), seconds=1) == first
+
+
+@every_world
+def test_the_order_in_which_pods_are_listed_changes_no_word(seen: Observed) -> None:
+    assert status_of(replace(seen, pods=seen.pods[::-1])) == status_of(seen)
+
+
+@every_world
+def test_a_resource_that_waits_for_a_person_is_not_said_to_be_reconciling_by_itself(seen: Observed) -> None:
+    """kstatus, which Argo CD and Flux use, takes the two for opposites, except while something is still being done."""
+    status = status_of(seen)
+    if said(status, "Stalled")[0] == "True" and said(status, "Reconciling")[0] == "True":
+        assert said(status, "Reconciling")[1] == Reason.REPAIRING
+
+
+@every_world
+def test_ready_is_true_only_where_one_pod_is_pinned_and_nobody_fights(seen: Observed) -> None:
+    status = status_of(seen)
+    if said(status, "Ready")[0] == "True":
+        others = [said(status, kind)[0] for kind in ("Singleton", "Pinned", "Conflicted")]
+        assert others == ["True", "True", "False"]
+        assert status["runningPods"] == 1
+
+
+@every_world
+def test_names_of_another_namespace_are_told_to_nobody(seen: Observed) -> None:
+    text = str(status_of(seen))
+    assert "secret-pod" not in text
+    assert "namespace secret" not in text
+
+
+def remembering(seen: Observed, status: Json) -> Observed:
+    """The same world, with this status stored."""
+    assert seen.bot is not None
+    return replace(seen, bot=replace(seen.bot, status=status))
+
+
+# --- Times ----------------------------------------------------------------------------------------------------------
+
+
+def times(status: Json) -> dict[str, str]:
+    return {each["type"]: each["lastTransitionTime"] for each in status["conditions"]}
+
+
+def test_the_transition_time_moves_only_when_the_status_flips() -> None:
+    starting = status_of(world(pods=CREATING), seconds=-100)
+    crashing = status_of(remembering(world(pods=LOOPING), starting), seconds=-50)
+    serving = status_of(remembering(world(pods=SERVING), crashing), seconds=0)
+    assert said(starting, "Ready")[:2] != said(crashing, "Ready")[:2]
+    assert times(crashing)["Ready"] == times(starting)["Ready"]
+    assert times(serving)["Ready"] != times(crashing)["Ready"]
+    assert times(serving)["Pinned"] == times(starting)["Pinned"]
+
+
+def test_a_conflict_is_over_when_its_window_is() -> None:
+    before = status_of(fighting())
+    after = status_of(remembering(fighting(), before), seconds=291)
+    assert said(before, "Conflicted")[0] == "True"
+    assert said(after, "Conflicted")[:2] == ("False", "NoConflict")
+    assert said(after, "Ready")[0] == "True"
+    assert after["lastConflict"] == before["lastConflict"]
+
+
+# --- The other fields -----------------------------------------------------------------------------------------------
+
+
+def test_the_fields_tell_of_the_pod_that_is_the_bot() -> None:
+    status = status_of(world(pods=[pod("bot-a", containers=[running(last=ending())]), pod("bot-b", terminating=-5)]))
+    shown = {key: status[key] for key in ("deployment", "pod", "node", "runningPods", "terminatingPods", "restarts")}
+    assert shown == {
+        "deployment": DEPLOYMENT,
+        "pod": "bot-a",
+        "node": "node-1",
+        "runningPods": 2,
+        "terminatingPods": 1,
+        "restarts": 1,
+    }
+
+
+def test_without_a_pod_there_is_none_in_the_status() -> None:
+    status = status_of(world())
+    assert [key for key in ("pod", "node", "restarts") if key in status] == []
+    assert status["runningPods"] == 0
+
+
+def test_a_pod_that_is_going_is_shown_until_there_is_another() -> None:
+    assert status_of(world(pods=[pod("old", terminating=-5)]))["pod"] == "old"
+    assert status_of(world(pods=[pod("old", terminating=-5), pod("new", node="")]))["pod"] == "new"
+
+
+def test_the_loser_of_an_identity_does_not_show_the_winners_pod_as_its_own() -> None:
+    loser = world(
+        deployment=pinned(replicas=0),
+        rivals=(rival(age=90000),),
+        pods=[pod("winners", controller=("ReplicaSet", "winner-77"), template_hash="77")],
+    )
+    assert "pod" not in status_of(loser)
+
+
+def test_the_bot_is_known_by_its_id_as_soon_as_its_token_is() -> None:
+    assert status_of(world())["bot"] == {"id": int(IDENTITY)}
+
+
+def test_what_is_known_of_the_bot_is_kept_while_its_token_cannot_be_read() -> None:
+    known = telegram_bot(status={"bot": {"id": 5, "username": "shop_bot"}})
+    assert status_of(world(known, token=missing(TokenState.UNREADABLE)))["bot"] == {"id": 5, "username": "shop_bot"}
+
+
+def test_another_bots_token_forgets_the_name_of_the_one_before() -> None:
+    known = telegram_bot(status={"bot": {"id": 5, "username": "shop_bot"}})
+    assert status_of(world(known))["bot"] == {"id": int(IDENTITY)}
+
+
+def test_without_a_token_there_is_no_bot_to_speak_of() -> None:
+    assert "bot" not in status_of(world(TOKENLESS, token=TokenView()))
+
+
+def test_the_last_conflict_is_told_in_full() -> None:
+    status = status_of(fighting(spans=OURS))
+    assert status["lastConflict"] == {
+        "time": "2026-11-24T11:59:50.000000Z",
+        "started": "2026-11-24T11:59:50.000000Z",
+        "cause": "DuplicatePods",
+        "evidence": "Conflict: terminated by other getUpdates request",
+        "pod": "bot-a",
+        "count": 1,
+    }
+
+
+def test_a_message_of_any_length_fits_into_the_status() -> None:
+    long = world(deployment=pinned(failing="x" * 100_000))
+    assert len(said(status_of(long), "Ready")[2]) <= 1024
+
+
+def test_the_status_belongs_to_the_generation_that_was_seen() -> None:
+    assert status_of(world(telegram_bot(generation=9)))["observedGeneration"] == 9
+
+
+def test_no_clock_stands_in_a_message() -> None:
+    """A message that ticks would be a write at every pass."""
+    for seen in WORLDS.values():
+        for each in status_of(seen)["conditions"]:
+            assert at(0).strftime("%H:%M") not in each["message"]
