@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 CRD = Path(__file__).parents[2] / "crds" / "telegrambots.singleton.bot.yaml"
 _OPERATOR = Path(__file__).parents[2] / "operator"
 _LOOK = 0.05  # seconds between two looks at a fact
+_READY = "guarding "  # what the operator logs once it knows its TelegramBots
 _KEPT = ("PATH", "HOME", "LANG")
 
 
@@ -77,7 +78,7 @@ class Operator:
     async def ready(self, patience: float = 30.0) -> None:
         """Wait until its log says that it guards. Raises NotYetError with its log when it ends or takes too long."""
         limit = time.monotonic() + patience
-        while "guard" not in self.log_text().lower():
+        while _READY not in self.log_text():
             if self._child.returncode is not None or time.monotonic() > limit:
                 raise NotYetError(f"the operator is not ready (exit code {self._child.returncode}):\n{self.log_text()}")
             await asyncio.sleep(_LOOK)
@@ -133,6 +134,7 @@ class Bed:
                 bed.nodes.append(await held.enter_async_context(node))
             if crd:
                 await bed.install_crd()
+            await bed.until(bed._schedulable, what="the nodes take pods")
             yield bed
 
     @property
@@ -181,6 +183,10 @@ class Bed:
         await self.kubectl("apply", "--filename", str(CRD))
         name = CRD.stem
         await self.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+
+    async def _schedulable(self) -> bool:
+        """Whether the node monitor has taken the taint off that every new Node is born with."""
+        return not any(node["spec"].get("taints") for node in await self.kube.list("nodes"))
 
     async def until(
         self, fact: Callable[[], Awaitable[object] | object], *, patience: float = 30.0, what: str = "it is true"

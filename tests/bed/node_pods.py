@@ -97,9 +97,10 @@ class PodWorker:
     # What the node tells it
 
     def see(self, pod: Object) -> None:
-        """A newer version of the object."""
-        self.pod = pod
-        self._touch()
+        """A version of the object. The answer to a write of ours may come before older events of the watch."""
+        if _version(pod) > _version(self.pod):
+            self.pod = pod
+            self._touch()
 
     def vanish(self) -> None:
         """The object is gone."""
@@ -255,7 +256,8 @@ class PodWorker:
             await asyncio.sleep(self._host.orphan_delay)
         await self._host.awake()
         began = time.monotonic()
-        await asyncio.gather(*(self._stop(slot, began) for slot in [*self.init, *self.containers] if slot.alive))
+        slots = [*self.init, *self.containers]
+        await asyncio.gather(*(self._stop(slot, began) for slot in slots if "running" in slot.state))
         await self._host.awake()
         self._settle()
         await self._until(lambda: self.vanished or (self._deleted and self._reported()))
@@ -346,16 +348,11 @@ class PodWorker:
             body = {"metadata": {"uid": self.uid}, "status": self.status()}
             try:
                 where = path("pods", self.namespace, self.name, "status")
-                self._see_own(await self._host.kube.patch(where, body, STRATEGIC))
+                self.see(await self._host.kube.patch(where, body, STRATEGIC))
             except UNREACHABLE as error:
                 if isinstance(error, KubeError) and error.status not in {404, 409}:
                     _logger.warning("status of pod %s/%s not taken: %s", self.namespace, self.name, error)
                 await asyncio.sleep(_RETRY)
-
-    def _see_own(self, stored: Object) -> None:
-        """The answer to a write may come after newer events of the watch."""
-        if int(stored["metadata"]["resourceVersion"]) > int(self.pod["metadata"]["resourceVersion"]):
-            self.see(stored)
 
     # Environments
 
@@ -435,6 +432,10 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+def _version(pod: Object) -> int:
+    return int(pod["metadata"]["resourceVersion"])
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -104,9 +104,8 @@ class Log:
         text = b"".join(line.text for line in list(self.lines)[-_MESSAGE_LINES:])
         return text[-_MESSAGE_BYTES:].decode(errors="replace")
 
-    async def follow(self) -> AsyncIterator[Line]:
-        """The lines from now on, until the log ends."""
-        seen = self.count
+    async def follow(self, seen: int) -> AsyncIterator[Line]:
+        """The lines after the first `seen` ones, also those to come, until the log ends."""
         while True:
             changed, new = self._changed, min(self.count - seen, len(self.lines))
             seen = self.count

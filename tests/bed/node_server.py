@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.bed.node_pods import PodWorker
-    from tests.bed.node_process import Line, Run
+    from tests.bed.node_process import Line, Log, Run
     from tests.bed.node_status import Slot
 
 LogFault = Literal["none", "error", "hang"]
@@ -126,7 +126,7 @@ class LogServer:
         await answer.prepare(request)
         left = options.limit
         with suppress(ConnectionError):
-            async for line in _wanted(run, options):
+            async for line in wanted(run.log, options):
                 await self._awake()
                 text = options.written(line)[:left]
                 await answer.write(text)
@@ -151,12 +151,13 @@ def _no_log(slot: Slot, pod: str, *, previous: bool) -> str:
     return f"{who} waiting to start: {why.get(reason, reason)}"
 
 
-async def _wanted(run: Run, options: Options) -> AsyncIterator[Line]:
-    coming = run.log.follow()  # noted before the first line is sent, so that none is lost in between
-    for line in options.chosen(run.log.lines):
+async def wanted(log: Log, options: Options) -> AsyncIterator[Line]:
+    """The lines asked for: those that are there, and with `follow` those to come. None is lost in between."""
+    there = log.count
+    for line in options.chosen(log.lines):
         yield line
     if options.follow:
-        async for line in coming:
+        async for line in log.follow(there):
             yield line
 
 

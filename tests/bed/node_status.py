@@ -39,11 +39,6 @@ class Slot:
         return str(self.spec["name"])
 
     @property
-    def alive(self) -> bool:
-        """Whether a process of it lives."""
-        return self.run is not None and self.run.alive
-
-    @property
     def exit_code(self) -> int | None:
         """How its newest run ended; None while it runs, or before."""
         ended: Object = self.state.get("terminated") or self.last_state.get("terminated") or {}

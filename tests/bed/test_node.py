@@ -18,6 +18,8 @@ import pytest_asyncio
 from tests.bed.bed import Bed
 from tests.bed.controlplane import KubectlError
 from tests.bed.kube import path
+from tests.bed.node_process import Log
+from tests.bed.node_server import Options, wanted
 from tests.bed.telegram_state import WEBHOOK_ACTIVE, Moment
 
 if TYPE_CHECKING:
@@ -421,6 +423,17 @@ class TestLogs:
         (bed.node.folder_of(made) / "go").touch()
         assert await asyncio.wait_for(following, 30) == "one\ntwo"
 
+    async def test_no_line_is_lost_between_those_there_and_those_to_come(self) -> None:
+        log = Log()
+        log.add(b"one\n")
+        lines = wanted(log, Options.parse({"follow": "true", "tailLines": "1"}))
+        assert (await anext(lines)).text == b"one\n"
+        log.add(b"two\n")
+        assert (await anext(lines)).text == b"two\n"
+        log.add(b"three")
+        log.close()
+        assert [line.text async for line in lines] == [b"three"]
+
     async def test_the_previous_run_has_its_own(self, bed: Bed, ns: str) -> None:
         text = "if test -e again; then echo second; exec sleep 60; fi; touch again; echo first; exit 1"
         await create(bed, ns, pod(script(text)))
@@ -593,11 +606,13 @@ class TestTheWholeBed:
             sys.executable, "-c", OWNER, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
         )
         assert owner.stdout is not None
-        pids = json.loads(await asyncio.wait_for(owner.stdout.readline(), 60))
-        assert len(pids) == 4 + 2, "four programs, a script and what the script started"
-        assert all(_lives(pid) for pid in pids)
-        owner.send_signal(signal.SIGKILL)
-        await owner.wait()
+        try:
+            pids = json.loads(await asyncio.wait_for(owner.stdout.readline(), 60))
+            assert len(pids) == 4 + 2, "four programs, a script and what the script started"
+            assert all(_lives(pid) for pid in pids)
+        finally:
+            owner.send_signal(signal.SIGKILL)
+            await owner.wait()
         async with asyncio.timeout(10):
             while any(_lives(pid) for pid in pids):  # noqa: ASYNC110 - the kernel sends no event for it
                 await asyncio.sleep(0.05)
