@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.world import DEEDS, World
+from tests.e2e.world import DEEDS, Operate, World
 
 if TYPE_CHECKING:
     from tests.bed.bed import Bed
@@ -23,8 +23,8 @@ both_carriers = pytest.mark.parametrize("adopt", [True, False], ids=["adopted", 
 
 @both_carriers
 @every_deed
-async def test_never_two_while_the_operator_runs(deed: str, adopt: bool, bed: Bed, ns: str) -> None:
-    async with bed.operator():
+async def test_never_two_while_the_operator_runs(deed: str, adopt: bool, bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
         world = await World.make(bed, ns, adopt=adopt)
         await world.guarded()
         await DEEDS[deed](world)
@@ -36,14 +36,14 @@ async def test_never_two_while_the_operator_runs(deed: str, adopt: bool, bed: Be
 @both_carriers
 @every_deed
 async def test_never_two_while_the_operator_is_down_nor_when_it_is_back(
-    deed: str, adopt: bool, bed: Bed, ns: str
+    deed: str, adopt: bool, bed: Bed, ns: str, operate: Operate
 ) -> None:
     world = await World.make(bed, ns, adopt=adopt)
-    async with bed.operator():
+    async with operate():
         await world.guarded()
     await DEEDS[deed](world)
     await world.rested()
-    async with bed.operator():
+    async with operate():
         await world.pinned()
         await world.settled()
         world.assert_never_two()

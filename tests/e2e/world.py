@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
-    from tests.bed.bed import Bed
+    from tests.bed.bed import Bed, Operator
     from tests.bed.telegram import Bot
 
 Object = dict[str, Any]
+Operate: TypeAlias = "Callable[..., AbstractAsyncContextManager[Operator]]"  # the fixture `operate`
 
 NAME = "telegram-bot"  # of the Deployment, as in the story that began all this
+CLEAR = 3  # seconds without a 409 until the condition clears; the default's 300 are longer than a test waits
 SLOW = "2"  # seconds that a bot polls on after SIGTERM: long enough for two to meet if anything lets them
 
 
@@ -43,6 +47,7 @@ class World:
         """A namespace with the bot's Secret and nothing else yet; `more` sets fields, and `spec` what is asked for."""
         world = cls(bed, ns, bed.telegram.new_bot(), adopt, **more)
         await bed.secret(ns, "shop-bot", token=world.bot.token)
+        world.spec = {"conflict": {"clearAfterSeconds": CLEAR}, **world.spec}
         if token:
             world.spec = {"token": {"secretKeyRef": {"name": "shop-bot", "key": "token"}}, **world.spec}
         return world
@@ -137,6 +142,10 @@ class World:
 
     async def settled(self) -> None:
         """Wait until one pod is left and ready, its process is the only one and polls, and the resource says so."""
+        await self.settled_as("shop")
+
+    async def settled_as(self, name: str) -> None:
+        """The same, of a TelegramBot with another name."""
 
         async def one_pod() -> bool:
             pods = await self.pods()
@@ -147,7 +156,8 @@ class World:
             return done and len(pods) == 1 and is_ready(pods[0]) and len(self.bed.alive(self.bot)) == 1
 
         await self.bed.until(one_pod, patience=60.0, what=f"one pod in {self.ns}")
-        await self.says("Ready", "True")
+        await self.says("Ready", "True", name=name)
+        await self.says("Reconciling", "False", name=name)
         (process,) = self.bed.alive(self.bot)
         await self.bot.until(lambda: any(poll.session == process.pid for poll in self.bot.polling_now()))
 
@@ -199,6 +209,12 @@ class World:
         """The one pod."""
         (pod,) = await self.pods()
         return pod
+
+    async def a_second_older(self) -> None:
+        """Wait until what is made now is younger than the TelegramBot: Kubernetes keeps ages in whole seconds."""
+        shop = await self.bed.kube.get("telegrambots", self.ns, "shop") or {}
+        made = datetime.fromisoformat(shop["metadata"]["creationTimestamp"])
+        await self.bed.until(lambda: datetime.now(UTC) >= made + timedelta(seconds=1), what="the next second")
 
     async def edit(self, **spec: Any) -> None:
         """Merge-patch the TelegramBot's spec."""

@@ -29,12 +29,17 @@ _HARMLESS = {"Starting", "Suspended", "WaitingForTurn"}
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Event]:
-    """Yield an Event for every change between two statuses that a person wants to know of."""
+    """Yield an Event for every change between two statuses that a person wants to know of.
+
+    Ready often repeats what another condition says: then that one, which comes later in the list, tells it.
+    """
     previous = {each.get("type"): each for each in before.get("conditions") or []}
-    for condition in after.get("conditions") or []:
+    told: set[str] = set()
+    for condition in reversed(after.get("conditions") or []):
         kind, old = condition["type"], previous.get(condition["type"])
-        if kind not in _WORRYING or not _changed(kind, old, condition):
+        if kind not in _WORRYING or condition["message"] in told or not _changed(kind, old, condition):
             continue
+        told.add(condition["message"])
         worrying = condition["status"] == _WORRYING[kind] and condition["reason"] not in _HARMLESS
         yield Event(reason=_reason(kind, condition), message=condition["message"], warning=worrying)
 

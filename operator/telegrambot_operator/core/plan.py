@@ -289,7 +289,7 @@ def _keep(seen: Observed) -> Iterator[Action]:
 
 
 def _delete_extras(seen: Observed, removable: list[Pod]) -> Iterator[Action]:
-    if not _settled(seen.deployment):
+    if seen.deployment is not None and not seen.deployment.settled:
         return
     for pod in removable:
         yield _delete(pod, "DuplicateDeleted", f"Pod {pod.name} is deleted: it is a second pod of bot {seen.identity}.")
@@ -305,11 +305,6 @@ def _delete(pod: Pod, reason: str, why: str, *, force: bool = False) -> DeletePo
         reason=reason,
         why=why,
     )
-
-
-def _settled(deployment: Deployment | None) -> bool:
-    """Whether the Deployment's own controller has acted on what it was last told."""
-    return deployment is None or deployment.status.observed_generation >= deployment.metadata.generation
 
 
 def _nobody_else_removes(pod: Pod, seen: Observed) -> bool:

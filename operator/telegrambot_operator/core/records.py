@@ -209,6 +209,16 @@ class Deployment(Record, frozen=True):
         """The Deployment's name."""
         return self.metadata.name
 
+    @property
+    def settled(self) -> bool:
+        """Whether its controller has acted on what it was last told."""
+        return self.status.observed_generation >= self.metadata.generation
+
+    @property
+    def rolled_out(self) -> bool:
+        """Whether it is settled, and its pods are of the present template."""
+        return self.settled and self.status.updated_replicas >= self.spec.replicas
+
 
 class TemplateMeta(Record, frozen=True):
     """Metadata of a pod template."""

@@ -147,6 +147,9 @@ def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
     failed = _transient(view.seen.failures)
     if failed:
         return yes(Reason.REPAIRING, failed)
+    deployment = view.seen.deployment
+    if view.plan.hold is None and deployment is not None and not deployment.rolled_out:
+        return yes(Reason.ROLLING_OUT, f"Deployment {deployment.name} is being rolled out")
     if is_ready.status == "True" or is_ready.reason is Reason.SUSPENDED:
         return no(Reason.SETTLED, "nothing to do")
     return yes(is_ready.reason if view.plan.hold else Reason.ROLLING_OUT, is_ready.message)

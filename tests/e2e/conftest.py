@@ -1,0 +1,33 @@
+"""The operator as it runs in a cluster: as its ServiceAccount, with the rights of deploy/rbac.yaml and no more."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.bed.bed import Bed, Operator
+
+RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+NAME = "telegrambot-operator"
+
+
+@pytest_asyncio.fixture(scope="session")
+async def rights(bed: Bed) -> Path:
+    """The kubeconfig of the operator's ServiceAccount."""
+    await bed.apply(RBAC.read_text())
+    return await bed.cp.service_account_kubeconfig(NAME, NAME, seconds=4 * 3600)
+
+
+@pytest.fixture
+def operate(bed: Bed, rights: Path) -> Callable[..., AbstractAsyncContextManager[Operator]]:
+    """`async with operate("--namespace", ns): ...` runs the operator; its arguments are those of `run`."""
+    start: Callable[..., Any] = partial(bed.operator, kubeconfig=rights)
+    return start
