@@ -8,7 +8,8 @@
 
 Towards the API server it is a kubelet: it registers a Node, renews its Lease, watches its pods, reports their status
 and serves their logs. What becomes of a pod is in node_pods.py. It knows no volumes, no liveness or startup probes, no
-ports and no limits; a pod's processes share the network of the machine and one folder of their own.
+sidecars, no exec, no ports and no limits; a pod's processes share the network of the machine and one folder of their
+own. SIGTERM goes to a container's whole process group, not to its first process alone.
 """
 
 from __future__ import annotations
