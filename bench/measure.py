@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
 import tempfile
@@ -50,10 +51,12 @@ class Measured:
     changes: list[Request]
     idle: list[Request]
     idle_cpu: float  # of one core
+    load_before: float  # of the machine, over the last minute
 
 
 async def measure(size: Size) -> Measured:
     """Measure. Raises BenchError, or what the bed raises, alone or in a group."""
+    load = os.getloadavg()[0]
     async with AsyncExitStack() as stack:
         bench = await stack.enter_async_context(_bench(size))
         async with asyncio.TaskGroup() as group:  # whatever ends in there ends the measurement
@@ -62,7 +65,7 @@ async def measure(size: Size) -> Measured:
             operator = bench.start(OPERATOR, ["telegrambot_operator", "run"])
             minimal = bench.start(MINIMAL, ["bench.minimal", f"{world.GROUP}={world.MINIMAL}"])
             tasks += [group.create_task(each.watch_over()) for each in (operator, minimal)]
-            measured = await _run(bench, operator)
+            measured = await _run(bench, operator, load)
             for task in tasks:
                 task.cancel()
     return measured
@@ -147,7 +150,7 @@ async def _make_the_world(bench: Bench) -> None:
     await bench.all_bots("there")
 
 
-async def _run(bench: Bench, operator: Process) -> Measured:
+async def _run(bench: Bench, operator: Process, load: float) -> Measured:
     began = time.monotonic()
     _say("cold start of the operator")
     await bench.all_bots("reconciled")
@@ -158,7 +161,7 @@ async def _run(bench: Bench, operator: Process) -> Measured:
     shots, changes = await _shoot(bench)
     after_shots = operator.memory()
     idle, idle_cpu = await _keep_quiet(bench, operator)
-    return Measured(cold_start, settled, after_shots, shots, changes, idle, idle_cpu)
+    return Measured(cold_start, settled, after_shots, shots, changes, idle, idle_cpu, load)
 
 
 async def _shoot(bench: Bench) -> tuple[dict[str, list[Shot]], list[Request]]:

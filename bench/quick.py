@@ -97,6 +97,7 @@ def _figures(size: Size, measured: Measured) -> dict[str, Any]:
         "idle_seconds": size.quiet,
         "idle_cpu_percent": round(100 * measured.idle_cpu, 2),
         "cold_start_s": round(measured.cold_start, 2),
+        "load_before": round(measured.load_before, 2),
         "bots": size.bots,
         "shots": size.shots,
     }
@@ -106,7 +107,7 @@ def _table(size: Size, measured: Measured) -> str:
     """What a person reads."""
     figures, reactions = _figures(size, measured), _reactions(measured)
     rows = [
-        f"{size.bots} bots, {size.shots} shots at each process; times in ms",
+        f"{size.bots} bots, {size.shots} shots at each process; times in ms; load before {measured.load_before:.1f}",
         "",
         f"{'scaled to 2, back at 1':<26}{'p50':>9}{'p95':>9}{'p99':>9}",
         f"{'  operator':<26}" + "".join(f"{each:9.2f}" for each in reactions[OPERATOR]),
