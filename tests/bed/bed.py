@@ -212,6 +212,7 @@ class Bed:
         self.telegram.recover()
         for node in self.nodes:
             node.fail_logs("none")
+            node.hang_before("nothing")
             node.thaw()
 
     async def dump(self) -> str:

@@ -23,6 +23,8 @@ def on(command: list[str]) -> list[str]:
 
 
 def _become(parent: int, command: list[str]) -> None:
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and what is ignored stays so in the real program
+        signal.signal(ignored, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the leash was on
         sys.exit("the process that held the leash is gone")

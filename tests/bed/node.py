@@ -20,7 +20,7 @@ import logging
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tests.bed.kube import MERGE, STRATEGIC, Kube, KubeError, path
 from tests.bed.node_pods import UNREACHABLE, Host, PodWorker
@@ -87,7 +87,7 @@ class Node:
             held.push_async_callback(_kill, host.living)
             node = cls(host, await held.enter_async_context(_tasks()))
             await held.enter_async_context(node._server.serve(pair.certificate, pair.key))
-            await node._register()
+            await node.register()
             node.thaw()
             node._run(node._keep_lease())
             node._run(node._keep_status())
@@ -120,6 +120,18 @@ class Node:
         """Let the log endpoint answer 500 ("error") or never ("hang"), until "none"."""
         self._server.fault = fault
 
+    def hang_before(self, step: Literal["kill", "removal", "nothing"]) -> None:
+        """Never get past this step of ending a pod, though the node stays Ready, until "nothing".
+
+        "kill": a process that ignores SIGTERM lives on, as one in uninterruptible sleep does. "removal": the processes
+        have ended and are reported so, the object stays, as when a volume cannot be unmounted.
+        """
+        for name, event in (("kill", self._host.kills), ("removal", self._host.removals)):
+            if name == step:
+                event.clear()
+            else:
+                event.set()
+
     def evict(self, namespace: str, pod: str, message: str = "The node was low on resource: memory.") -> None:
         """Evict a pod as a kubelet that runs short does: killed at once, its object stays as Failed, Evicted.
 
@@ -141,8 +153,8 @@ class Node:
 
     # The node towards the API server
 
-    async def _register(self) -> None:
-        """Create the Node, or take over one of this name."""
+    async def register(self) -> None:
+        """Create the Node, as at its start, or take over one of this name. One that was deleted needs it once more."""
         labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": self.name}
         body = {"metadata": {"name": self.name, "labels": labels}, "spec": {}}
         try:

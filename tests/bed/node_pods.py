@@ -49,7 +49,10 @@ class ConfigError(Exception):
 
 @dataclass(eq=False)
 class Host:
-    """What a pod needs of its node. `awake` returns once the node is not frozen; times in seconds."""
+    """What a pod needs of its node. `awake` returns once the node is not frozen; times in seconds.
+
+    `kills` and `removals` are set while the node does what their names say; a fault clears them.
+    """
 
     name: str
     kube: Kube
@@ -60,6 +63,13 @@ class Host:
     awake: Callable[[], Awaitable[object]]
     history: list[Record] = field(default_factory=list)
     living: set[Run] = field(default_factory=set)
+    kills: asyncio.Event = field(default_factory=asyncio.Event)
+    removals: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Begin without faults."""
+        self.kills.set()
+        self.removals.set()
 
     def start(self, argv: list[str], folder: Path, environment: Mapping[str, str], identity: Identity) -> Run:
         """Start a process and note it in the process table."""
@@ -276,6 +286,7 @@ class PodWorker:
         least = time.monotonic() + _LEAST_WINDOW
         await self._until(lambda: not run.alive, lambda: max(least, began + self._grace()))
         await self._host.awake()
+        await self._host.kills.wait()
         run.send(signal.SIGKILL)
         await run.ended()
 
@@ -297,6 +308,7 @@ class PodWorker:
 
     async def _remove(self) -> None:
         """Delete the object for good, if it still is this pod. A finalizer may keep it."""
+        await self._host.removals.wait()
         while not self.vanished:
             await self._host.awake()
             try:

@@ -1,0 +1,184 @@
+"""Pods that hang in Terminating: forced away only where no process can be left, and said so where one may be."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from tests.bed.kube import path
+from tests.e2e.world import Operate, World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.bed.bed import Bed
+    from tests.bed.node import Node
+
+pytestmark = [pytest.mark.bed, pytest.mark.usefixtures("nodes")]
+
+AT_ONCE = {"afterSeconds": 0}
+
+
+class Stuck:
+    """A guarded bot whose pod has been deleted while its node had a fault, and so hangs in Terminating."""
+
+    def __init__(self, world: World, node: Node, pod: dict[str, Any]) -> None:
+        self.world = world
+        self.bed = world.bed
+        self.node = node
+        self.name: str = pod["metadata"]["name"]
+        self.uid: str = pod["metadata"]["uid"]
+
+    async def is_there(self) -> bool:
+        """Whether the object of the stuck pod is still there."""
+        return self.uid in {pod["metadata"]["uid"] for pod in await self.world.pods()}
+
+    async def is_gone(self) -> bool:
+        """Whether it is not."""
+        return not await self.is_there()
+
+    async def event(self) -> str:
+        """The Event about its forced deletion; empty when there is none."""
+        text = await self.world.kubectl("get", "events", "--field-selector=reason=StuckPodForceDeleted", "-o", "json")
+        notes = [each["message"] for each in json.loads(text)["items"]]
+        return next((note for note in notes if self.name in note), "")
+
+
+async def stuck(world: World, fault: str) -> Stuck:
+    """Delete the pod of a guarded bot with a grace period of one second, after the fault has struck its node."""
+    pod = await world.only_pod()
+    node = world.bed.node_of(pod)
+    match fault:
+        case "frozen":
+            node.freeze()
+        case "crashed":
+            node.crash()
+        case "removal" | "kill":
+            node.hang_before(fault)
+    await world.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false", "--grace-period=1")
+    return Stuck(world, node, pod)
+
+
+@pytest_asyncio.fixture
+async def nodes(bed: Bed) -> AsyncIterator[None]:
+    """Nodes as they were, whatever a test does to them."""
+    yield
+    bed.mend()
+    for node in bed.nodes:
+        await node.register()
+        await bed.kubectl("taint", "node", node.name, "node.kubernetes.io/out-of-service-", check=False)
+        await bed.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
+
+
+async def guarded(bed: Bed, ns: str, policy: str = "WhenProven", after: int = 0, **more: Any) -> World:
+    world = await World.make(bed, ns, spec={"stuckPods": {"policy": policy, "afterSeconds": after}}, **more)
+    await world.guarded()
+    return world
+
+
+async def test_a_pod_whose_containers_have_ended_is_forced_away(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns)
+        hung = await stuck(world, "removal")
+        await bed.until(hung.is_gone, what="the stuck pod is gone")
+        await world.settled()
+        assert "its node reports every container as ended" in await hung.event()
+        world.assert_never_two()
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["running", "down meanwhile"])
+async def test_a_pod_whose_node_is_gone_is_forced_away(down: bool, bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate() as operator:
+        world = await guarded(bed, ns)
+        if down:
+            await operator.stop()
+        hung = await stuck(world, "crashed")
+        await bed.kube.delete(path("nodes", None, hung.node.name))
+        if down:
+            assert await hung.is_there()
+    async with operate():
+        await bed.until(hung.is_gone, what="the stuck pod is gone")
+        assert "its node no longer exists" in await hung.event()
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_a_pod_on_a_node_that_is_out_of_service_is_forced_away(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns)
+        hung = await stuck(world, "crashed")
+        await bed.kubectl("taint", "node", hung.node.name, "node.kubernetes.io/out-of-service=off:NoExecute")
+        await bed.until(hung.is_gone, what="the stuck pod is gone")
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_a_pod_on_a_lost_node_is_held_until_the_node_is_back(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns)
+        hung = await stuck(world, "frozen")
+        await world.says("Stalled", "True", "PodUnreachable", text="make sure that the node is off")
+        await world.says("Singleton", "Unknown", "PodUnreachable", text=hung.name)
+        await world.says("Ready", "False", "WaitingForTurn")
+        assert await hung.is_there()
+        assert [each.pid for each in bed.alive(world.bot)], "its process polls on"
+        hung.node.thaw()
+        await world.settled()
+        await world.says("Stalled", "False")
+        world.assert_never_two()
+
+
+async def test_a_pod_that_really_still_runs_is_held(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns, env={"IGNORE_SIGTERM": "1", "POLL_SECONDS": "2"})
+        hung = await stuck(world, "kill")
+        await world.says("Stalled", "True", "TerminatingPodStillRunning", text="reports running containers")
+        assert await hung.is_there()
+        assert await hung.event() == ""
+        hung.node.hang_before("nothing")
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_force_takes_the_risk_and_says_so(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns, policy="Force")
+        hung = await stuck(world, "frozen")
+        await bed.until(hung.is_gone, what="the stuck pod is gone")
+        await bed.until(hung.event, what="the Event")
+        assert "not proven to be safe" in await hung.event()
+
+
+async def test_never_leaves_even_a_dead_one_and_says_so(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns, policy="Never")
+        hung = await stuck(world, "removal")
+        await world.says("Stalled", "True", text="stuckPods.policy: Never leaves it to you")
+        assert await hung.is_there()
+
+
+async def test_the_wait_after_the_grace_period_is_kept(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns, after=3600)
+        hung = await stuck(world, "removal")
+        await world.says("Ready", "False", "WaitingForTurn")
+        await world.edit(stuckPods=AT_ONCE)
+        await bed.until(hung.is_gone, what="the stuck pod is gone")
+        await world.settled()
+
+
+async def test_somebody_elses_finalizer_is_named_and_left(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns)
+        pod = (await world.only_pod())["metadata"]["name"]
+        held = json.dumps({"metadata": {"finalizers": ["backup.example.com/hold"]}})
+        await world.kubectl("patch", "pod", pod, "--type=merge", "-p", held)
+        hung = await stuck(world, "none")
+        await world.says("Stalled", "True", text="finalizer backup.example.com/hold holds pod")
+        assert await hung.is_there()
+        await world.kubectl("patch", "pod", pod, "--type=merge", "-p", json.dumps({"metadata": {"finalizers": None}}))
+        await world.settled()
+        world.assert_never_two()
