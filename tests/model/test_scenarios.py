@@ -1,0 +1,310 @@
+"""Single stories on the model, each with the lock, and where the lock is the point also without any operator.
+
+The runs without an operator are the control: they show that the model does what a cluster does, two processes and all.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from telegrambot_operator.names import LABEL_BOT
+from tests.model import controllers
+from tests.model.api import deleting, key_of, uid_of
+from tests.model.cluster import BOT, BOT_ID, SECOND, Cluster
+from tests.model.guard import Guard
+
+Deed = Callable[[Cluster], None]
+PROVEN_AFTER = 120  # seconds: the grace period of 30, the default afterSeconds of 60, and some more
+
+
+def running(replicas: int = 1, strategy: str = "Recreate") -> Cluster:
+    """Return a cluster in which the user's Deployment runs, without an operator."""
+    cluster = Cluster()
+    cluster.apply_deployment(replicas, strategy)
+    cluster.run(10)
+    return cluster
+
+
+def guarded(cluster: Cluster, **fields: object) -> Guard:
+    """Let an operator adopt the Deployment, and return it when all has settled."""
+    guard = Guard(cluster)
+    cluster.apply_bot(**fields)
+    cluster.run(60, guard.run)
+    assert len(cluster.alive()) == 1
+    return guard
+
+
+def condition(cluster: Cluster, kind: str) -> tuple[str, str]:
+    """Return status and reason of a condition."""
+    body = cluster.api.get("TelegramBot", BOT) or {}
+    found = next(each for each in body["status"]["conditions"] if each["type"] == kind)
+    return found["status"], found["reason"]
+
+
+# --- What a user does, and what it comes to -----------------------------------------------------------------------
+
+
+def deletes_the_pod(cluster: Cluster) -> None:
+    """So do an eviction through the API, a drain and a preemption."""
+    cluster.delete_pod(cluster.active_pods()[0])
+
+
+def scales_to_two(cluster: Cluster) -> None:
+    """By hand, or by an autoscaler."""
+    cluster.edit_deployment(replicas=2)
+
+
+def rolls_out_with_rolling_update(cluster: Cluster) -> None:
+    """Kubernetes' default strategy starts the new pod before it stops the old one."""
+    cluster.edit_deployment(strategy={"type": "RollingUpdate"})
+    cluster.set_image("b")
+
+
+def rolls_back_at_once(cluster: Cluster) -> None:
+    """A -> B -> A while the first pod of A still stops: a Recreate rollout waits for the pods of B only."""
+    cluster.set_image("b")
+    cluster.deployments_step()
+    cluster.replica_sets_step()
+    cluster.set_image("a")
+
+
+def scales_to_zero_and_back(cluster: Cluster) -> None:
+    """1 -> 0 -> 1: the ReplicaSet does not count the pod that still stops."""
+    cluster.edit_deployment(replicas=0)
+    cluster.deployments_step()
+    cluster.replica_sets_step()
+    cluster.edit_deployment(replicas=1)
+
+
+DEEDS = [
+    deletes_the_pod,
+    scales_to_two,
+    rolls_out_with_rolling_update,
+    rolls_back_at_once,
+    scales_to_zero_and_back,
+]
+
+
+@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+def test_without_an_operator_two_processes_run(deed: Deed) -> None:
+    cluster = running()
+    deed(cluster)
+    assert cluster.run(30) == 2
+
+
+@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+def test_with_the_lock_one_process_runs_even_while_the_operator_is_down(deed: Deed) -> None:
+    cluster = running()
+    guarded(cluster)
+    deed(cluster)
+    assert cluster.run(60) == 1
+
+
+@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+def test_with_the_operator_the_bot_is_back_and_ready_with_one_pod(deed: Deed) -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    deed(cluster)
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+    assert len(cluster.pods()) == 1
+
+
+def test_a_recreate_rollout_needs_no_lock() -> None:
+    cluster = running()
+    cluster.set_image("b")
+    assert cluster.run(30) == 1
+
+
+def test_a_pod_that_its_kubelet_evicted_is_replaced_only_when_its_process_has_ended() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.nodes.pressure(cluster.alive()[0].uid, cluster.now)
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+def test_suspended_and_resumed_while_the_pod_still_stops_one_process_runs() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.edit_bot(suspend=True)
+    cluster.run(2, guard.run)
+    cluster.edit_bot(suspend=False)
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+# --- Duplicates ---------------------------------------------------------------------------------------------------
+
+
+def test_three_pods_at_adoption_become_one() -> None:
+    cluster = running(replicas=3, strategy="RollingUpdate")
+    assert len(cluster.alive()) == 3
+    guarded(cluster)
+    assert condition(cluster, "Singleton") == ("True", "OnePod")
+
+
+def test_adoption_never_adds_a_process() -> None:
+    cluster = running()
+    guard = Guard(cluster)
+    cluster.apply_bot()
+    assert cluster.run(60, guard.run) == 1
+
+
+def test_a_shrinking_replica_set_takes_unready_and_young_pods_first() -> None:
+    cluster = running(replicas=3)
+    first, second, third = cluster.alive()
+    cluster.nodes.set_health(first.uid, healthy=False)
+    cluster.kubelets_step()
+    cluster.edit_deployment(replicas=1)
+    cluster.run(30)
+    assert [each.uid for each in cluster.alive()] == [second.uid]
+    assert third.uid != second.uid
+
+
+def test_a_stray_pod_with_the_label_never_starts_beside_the_bot_and_is_deleted() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.add_stray("debug", {LABEL_BOT: BOT_ID})
+    assert cluster.run(10) == 1
+    assert cluster.run(20, guard.run) == 1
+    assert cluster.api.get("Pod", (BOT[0], "debug")) is None
+
+
+def test_with_duplicates_report_a_stray_pod_is_left_to_a_person() -> None:
+    cluster = running()
+    guard = guarded(cluster, duplicates="Report")
+    cluster.add_stray("debug", {LABEL_BOT: BOT_ID})
+    cluster.run(20, guard.run)
+    assert cluster.api.get("Pod", (BOT[0], "debug")) is not None
+    assert condition(cluster, "Stalled") == ("True", "DuplicatePods")
+
+
+def test_of_two_telegrambots_on_one_deployment_the_older_keeps_it() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.apply_bot(SECOND, suspend=True)
+    assert cluster.run(30, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+# --- Stuck in Terminating -----------------------------------------------------------------------------------------
+
+
+def with_a_terminating_pod(fault: Callable[[Cluster, str], None], policy: str = "WhenProven") -> tuple[Cluster, Guard]:
+    """Let a pod be deleted, its node be struck by a fault, and so much time pass that the pod counts as stuck."""
+    cluster = running()
+    guard = guarded(cluster, stuckPods={"policy": policy})
+    pod = cluster.pods()[0]
+    cluster.delete_pod(pod)
+    fault(cluster, pod["spec"]["nodeName"])
+    cluster.wait(PROVEN_AFTER)
+    assert cluster.api.get("Pod", key_of(pod)) is not None
+    guard.run()
+    return cluster, guard
+
+
+def is_cut_off(cluster: Cluster, node: str) -> None:
+    """The node is lost; the process lives on."""
+    cluster.nodes.cut(node, cluster.now)
+
+
+def is_cut_off_when_the_process_has_ended(cluster: Cluster, node: str) -> None:
+    """The kubelet has written the terminal phase, and cannot confirm the deletion."""
+    cluster.kubelets_step()
+    cluster.wait(4)
+    cluster.wait(4)
+    cluster.nodes.sync(node, cluster.now)
+    cluster.nodes.cut(node, cluster.now)
+
+
+def is_off_and_removed(cluster: Cluster, node: str) -> None:
+    """The cloud has removed the node."""
+    cluster.remove_node(node)
+
+
+def is_off_and_tainted(cluster: Cluster, node: str) -> None:
+    """An admin has tainted it out-of-service."""
+    cluster.taint_node(node)
+
+
+def does_not_stop_the_process(cluster: Cluster, node: str) -> None:
+    """The process ignores SIGKILL, as one that waits for a dead disk does."""
+    del node
+    cluster.nodes.hang(cluster.alive()[0].uid, hung=True)
+
+
+PROOFS = [is_cut_off_when_the_process_has_ended, is_off_and_removed, is_off_and_tainted]
+DOUBTS = [is_cut_off, does_not_stop_the_process]
+
+
+@pytest.mark.parametrize("fault", PROOFS, ids=lambda fault: f"node_{fault.__name__}")
+def test_a_stuck_pod_whose_process_is_proven_dead_is_force_deleted(fault: Callable[[Cluster, str], None]) -> None:
+    cluster, guard = with_a_terminating_pod(fault)
+    assert not any(deleting(pod) for pod in cluster.pods())
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+@pytest.mark.parametrize("fault", PROOFS, ids=lambda fault: f"node_{fault.__name__}")
+def test_with_the_policy_never_no_stuck_pod_is_touched(fault: Callable[[Cluster, str], None]) -> None:
+    cluster, _ = with_a_terminating_pod(fault, "Never")
+    assert any(deleting(pod) for pod in cluster.pods())
+    assert condition(cluster, "Stalled")[0] == "True"
+
+
+@pytest.mark.parametrize("fault", DOUBTS, ids=lambda fault: f"node_{fault.__name__}")
+def test_a_stuck_pod_that_may_still_poll_is_held_and_its_successor_waits(fault: Callable[[Cluster, str], None]) -> None:
+    cluster, guard = with_a_terminating_pod(fault)
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Stalled")[0] == "True"
+    assert any(deleting(pod) for pod in cluster.pods())
+
+
+@pytest.mark.parametrize("fault", DOUBTS, ids=lambda fault: f"node_{fault.__name__}")
+def test_with_the_policy_force_it_is_deleted_and_two_processes_run(fault: Callable[[Cluster, str], None]) -> None:
+    cluster, guard = with_a_terminating_pod(fault, "Force")
+    assert cluster.run(60, guard.run) == 2
+
+
+def test_the_finalizer_of_somebody_else_is_never_stripped() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    pod = cluster.pods()[0]
+    cluster.set_finalizers(pod, ["example.com/hold"])
+    cluster.delete_pod(pod)
+    assert cluster.run(PROVEN_AFTER, guard.run) == 1
+    held = cluster.api.get("Pod", key_of(pod))
+    assert held is not None
+    assert held["metadata"]["finalizers"] == ["example.com/hold"]
+    assert len(cluster.alive()) == 1  # its process is dead, so it does not keep its successor waiting
+    assert uid_of(held) != cluster.alive()[0].uid
+
+
+def test_a_lost_node_that_comes_back_ends_the_wait() -> None:
+    cluster, guard = with_a_terminating_pod(is_cut_off)
+    for name in cluster.nodes.machines:
+        cluster.nodes.reconnect(name, cluster.now)
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+def test_pods_of_a_lost_node_are_deleted_by_the_taint_manager_and_the_successor_waits() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.nodes.cut(cluster.alive()[0].node, cluster.now)
+    cluster.wait(60)
+    controllers.evict_from_lost_nodes(cluster.api, cluster.now)
+    assert cluster.run(PROVEN_AFTER, guard.run) == 1
+    assert condition(cluster, "Singleton") == ("Unknown", "PodUnreachable")
+
+
+# --- What no lock prevents ----------------------------------------------------------------------------------------
+
+
+def test_a_force_delete_by_hand_leaves_a_process_that_nobody_sees() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.force_delete(cluster.pods()[0])
+    assert cluster.run(30, guard.run) == 2
+    assert len(cluster.alive()) == 1
