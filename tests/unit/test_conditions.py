@@ -126,6 +126,16 @@ READY: Table = {
         "False DeploymentFailed",
         ["exceeded quota"],
     ),
+    "a Deployment that has not acted on its latest change": (
+        world(deployment=pinned(settled=False), pods=SERVING),
+        "False Starting",
+        [DEPLOYMENT, "not acted"],
+    ),
+    "a pod of the template before": (
+        world(deployment=pinned(updated=0), pods=SERVING),
+        "False Starting",
+        ["bot-a", "previous version"],
+    ),
     "a Deployment that may not be read": (
         world(deployment=None, failures=(replace(CANNOT_PATCH, verb="get", message="cannot get resource"),)),
         "False Forbidden",
@@ -364,6 +374,12 @@ RECONCILING: Table = {
         ["patch pods", "etcd is away"],
     ),
     "a pod is starting": (world(pods=CREATING), "True RollingOut", ["bot-a"]),
+    "a rollout": (world(deployment=pinned(updated=0), pods=SERVING), "True RollingOut", [DEPLOYMENT]),
+    "a Deployment that has not acted on its latest change": (
+        world(deployment=pinned(settled=False), pods=SERVING),
+        "True RollingOut",
+        [DEPLOYMENT],
+    ),
     "a Deployment is waited for": (world(deployment=None), "True DeploymentNotFound", [DEPLOYMENT]),
     "a person must act": (world(telegram_bot(spec={})), "False InvalidSpec", ["person"]),
 }
@@ -560,6 +576,20 @@ def test_a_conflict_is_over_when_its_window_is() -> None:
     assert said(after, "Conflicted")[:2] == ("False", "NoConflict")
     assert said(after, "Ready")[0] == "True"
     assert after["lastConflict"] == before["lastConflict"]
+
+
+def test_while_the_deployment_has_not_acted_what_was_said_of_the_pod_stands() -> None:
+    """Our own patch must not make Ready flicker."""
+    before = status_of(world(pods=SERVING))
+    meanwhile = remembering(world(pods=SERVING, deployment=pinned(settled=False)), before)
+    assert said(status_of(meanwhile), "Ready") == said(before, "Ready")
+
+
+def test_while_the_deployment_has_not_acted_nothing_else_that_was_said_stands() -> None:
+    before = status_of(world(deployment=deployment(replicas=3), pods=SERVING))
+    meanwhile = remembering(world(pods=SERVING, deployment=pinned(settled=False)), before)
+    assert said(before, "Ready")[1] == Reason.NOT_PINNED
+    assert said(status_of(meanwhile), "Ready")[:2] == ("False", "Starting")
 
 
 # --- The other fields -----------------------------------------------------------------------------------------------
