@@ -142,4 +142,4 @@ def test_names_that_no_object_can_have_are_refused(name: str, *, possible: bool)
 def test_a_spec_cannot_be_changed_after_it_was_read() -> None:
     spec = TelegramBotSpec.model_validate(adopts())
     with pytest.raises(ValidationError):
-        spec.suspend = True  # type: ignore[misc]
+        spec.suspend = True

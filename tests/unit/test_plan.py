@@ -291,7 +291,8 @@ def test_two_bots_made_in_the_same_second_do_not_both_win() -> None:
         age = 86400.0
         made = todo(telegram_bot(name), deployment=deployment(mark=name), rivals=(rival(other, age=age),))
         (patch,) = patches(made)
-        return patch["spec"].get("replicas", 1)
+        count: int = patch["spec"].get("replicas", 1)
+        return count
 
     assert sorted([of("left", "right"), of("right", "left")]) == [0, 1]
 

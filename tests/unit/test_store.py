@@ -256,8 +256,9 @@ async def test_after_a_fault_the_watch_goes_on_where_it_was_unless_that_is_too_o
 
 async def test_a_right_that_is_missing_is_told_once_and_ends_the_wait_for_the_first_list() -> None:
     told: list[str] = []
+    server: Any = Pages([])
     cache: Informer[Pod] = Informer(
-        Pages([]),  # type: ignore[arg-type]  as much of a server as is asked
+        server,
         ["/api/v1/pods"],
         parse_pod,
         lambda _before, _after: None,

@@ -6,7 +6,7 @@ Time stands still until a test moves it: nothing here sleeps.
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -47,7 +47,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(workqueue, "time", clock)
     monkeypatch.setattr(workqueue, "asyncio", SimpleNamespace(get_running_loop=lambda: clock))
