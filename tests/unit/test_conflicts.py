@@ -62,6 +62,21 @@ CAUSES: dict[str, tuple[PodFinding, dict[str, Any], Reason]] = {
         {"spans": (lived("bot-a"), lived("bot-b", until=-63))},
         Reason.DUPLICATE_PODS,
     ),
+    "a second pod that ended longer before than Telegram answers late": (
+        conflict(-60),
+        {"spans": (lived("bot-a"), lived("bot-b", until=-64.5))},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a second pod that started in the same second, as Kubernetes rounds": (
+        conflict(-60),
+        {"spans": (lived("bot-a"), lived("bot-b", since=-58.5))},
+        Reason.DUPLICATE_PODS,
+    ),
+    "a second pod that started seconds later": (
+        conflict(-60),
+        {"spans": (lived("bot-a"), lived("bot-b", since=-57.5))},
+        Reason.CAUSE_UNKNOWN,
+    ),
     "the other one was being deleted": (
         conflict(-60),
         {"spans": (lived("bot-a"), lived("bot-b", deleted=-70, until=-50))},
@@ -146,6 +161,11 @@ def test_the_first_cause_of_a_storm_stays() -> None:
     assert cause(conflict(-90), conflict(-60), conflict(-30), spans=spans) is Reason.DUPLICATE_PODS
 
 
+def test_the_first_cause_stays_also_before_another_that_says_as_much() -> None:
+    spans = (lived("bot-a"), lived("bot-b", until=-80))
+    assert cause(conflict(-90), conflict(-30, kind=ACTIVE), spans=spans) is Reason.DUPLICATE_PODS
+
+
 def test_a_cause_that_was_not_known_gives_way_to_one_that_is() -> None:
     spans = (lived("bot-a"), lived("bot-b", since=-40))
     assert cause(conflict(-90), conflict(-30), spans=spans) is Reason.DUPLICATE_PODS
@@ -165,6 +185,12 @@ def test_after_a_quiet_window_a_new_run_begins_with_a_cause_of_its_own() -> None
     run = run_of(conflict(-400, kind=ACTIVE), conflict(-50))
     assert run is not None
     assert (run.count, run.started, run.cause) == (1, at(-50), Reason.CAUSE_UNKNOWN)
+
+
+def test_a_window_is_over_when_it_is_full() -> None:
+    run = run_of(conflict(-310), conflict(-10))
+    assert run is not None
+    assert (run.count, run.started) == (1, at(-10))
 
 
 @pytest.mark.parametrize(
