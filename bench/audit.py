@@ -1,7 +1,7 @@
 """Counts a process's requests from the API server's audit log, which misses none and needs no help of the process.
 
     log = AuditLog(folder)
-    ControlPlane.start(more={"kube-apiserver": log.flags({"telegrambot-operator"})})
+    ControlPlane.start(more={"kube-apiserver": log.flags(["telegrambot-operator"])})
     log.of("telegrambot-operator", since, until)
 
 Each process under test is a user of its own, so that every request counts, whichever library has made it.
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
@@ -33,6 +33,7 @@ class Request:
     verb: str
     resource: str  # with its subresource: "pods/log"
     namespace: str  # empty: of the whole cluster
+    name: str
 
     @property
     def kind(self) -> str:
@@ -59,14 +60,19 @@ class AuditLog:
         self._path = folder / "audit.log"
         self._read_to = 0
         self._requests: dict[str, Request] = {}
+        self._by_name: defaultdict[tuple[str, str], list[Request]] = defaultdict(list)
 
-    def flags(self, users: Iterable[str]) -> list[str]:
-        """The API server's flags that have it log these users' requests, without their bodies."""
+    def flags(self, users: Sequence[str]) -> list[str]:
+        """The API server's flags that have it log these users' requests, and every scaling; without their bodies."""
         policy = {
             "apiVersion": "audit.k8s.io/v1",
             "kind": "Policy",
             "omitStages": ["RequestReceived"],
-            "rules": [{"level": "Metadata", "users": sorted(users)}, {"level": "None"}],
+            "rules": [
+                {"level": "Metadata", "users": users},
+                {"level": "Metadata", "resources": [{"group": "apps", "resources": ["deployments/scale"]}]},
+                {"level": "None"},
+            ],
         }
         self._policy.write_text(json.dumps(policy))
         return [
@@ -74,6 +80,12 @@ class AuditLog:
             f"--audit-log-path={self._path}",
             f"--audit-log-maxsize={_NO_ROTATION}",
         ]
+
+    def first(self, kind: str, name: str, since: float) -> Request | None:
+        """The first request of this kind for an object of this name, by anybody, that came in no earlier than then."""
+        self._catch_up()
+        found = [each for each in self._by_name.get((kind, name), []) if each.at >= since]
+        return min(found, key=lambda each: each.at, default=None)
 
     def of(self, user: str, since: float = 0.0, until: float = float("inf")) -> list[Request]:
         """A user's requests that came in between these times, as far as they have been answered."""
@@ -92,8 +104,12 @@ class AuditLog:
                 if not line.endswith(b"\n"):  # half written
                     break
                 self._read_to += len(line)
-                event = json.loads(line)
-                self._requests.setdefault(event["auditID"], _request(event))
+                self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["auditID"] not in self._requests:
+            request = self._requests[event["auditID"]] = _request(event)
+            self._by_name[request.kind, request.name].append(request)
 
 
 def kinds(requests: Iterable[Request]) -> Counter[str]:
@@ -109,4 +125,5 @@ def _request(event: dict[str, Any]) -> Request:
         verb=event["verb"],
         resource="/".join(filter(None, (target.get("resource", ""), target.get("subresource", "")))),
         namespace=target.get("namespace", ""),
+        name=target.get("name", ""),
     )

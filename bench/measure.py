@@ -17,7 +17,7 @@ from bench import world
 from bench.audit import AuditLog, Request
 from bench.kubelets import NEVER_LOST, Kubelets
 from bench.process import Memory, Process
-from bench.shots import WARM_UP, Gallery, Shot
+from bench.shots import WARM_UP, Gallery, Shot, read_arrivals
 from bench.world import Followed
 from tests.bed.controlplane import ControlPlane
 from tests.bed.kube import Kube
@@ -133,7 +133,7 @@ async def _bench(size: Size) -> AsyncIterator[Bench]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="telegrambot-bench-"))
         log = AuditLog(Path(folder))
         _say("starting the control plane")
-        more = {"kube-apiserver": log.flags({OPERATOR, MINIMAL}), "kube-controller-manager": NEVER_LOST}
+        more = {"kube-apiserver": log.flags([OPERATOR, MINIMAL]), "kube-controller-manager": NEVER_LOST}
         cluster = await stack.enter_async_context(ControlPlane.start(more=more))
         kube = await stack.enter_async_context(Kube.connect(cluster.kubeconfig))
         kubelets = await stack.enter_async_context(Kubelets.start(cluster, kube, 2 * (size.bots + size.shots)))
@@ -174,6 +174,7 @@ async def _shoot(bench: Bench) -> tuple[dict[str, list[Shot]], list[Request]]:
     began = time.time()
     shots = await gallery.alternate(groups, bench.size.shots, lambda done: _tell(done, bench.size.shots))
     await bench.rest()
+    read_arrivals([shot for each in shots.values() for shot in each], bench.log)
     return shots, bench.log.of(OPERATOR, began, time.time())
 
 

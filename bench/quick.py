@@ -12,19 +12,22 @@ import argparse
 import asyncio
 import json
 import sys
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientError
 
 from bench.audit import kinds
 from bench.measure import MINIMAL, OPERATOR, Measured, Size, measure
-from bench.shots import percentile
+from bench.shots import likely, percentile
 from bench.world import BenchError
 from tests.bed.controlplane import BuildError, ControlPlaneError
 from tests.bed.kube import KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from bench.process import Memory
 
 _FAILURES = (BenchError, BuildError, ControlPlaneError, KubeError, ClientError, OSError)
 _PERCENTS = (50, 95, 99)
@@ -72,22 +75,37 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     ]
 
 
-def _reactions(measured: Measured) -> dict[str, list[float]]:
-    """The percentiles of each process's shots, in milliseconds."""
-    times = {user: [shot.milliseconds for shot in shots] for user, shots in measured.shots.items()}
-    return {user: [percentile(each, percent) for percent in _PERCENTS] for user, each in times.items()}
+def _times(measured: Measured, user: str) -> list[float]:
+    """How long each shot at a process took, in milliseconds."""
+    return [shot.milliseconds for shot in measured.shots[user]]
+
+
+def _arrivals(measured: Measured, user: str) -> list[float]:
+    """The part of it until the process's patch arrived at the API server."""
+    return [shot.arrived for shot in measured.shots[user]]
+
+
+def _reaction(measured: Measured) -> dict[str, float]:
+    """The figures of the shots."""
+    ours, least = _times(measured, OPERATOR), _times(measured, MINIMAL)
+    figures = {}
+    for percent in _PERCENTS:
+        figures[f"reaction_ratio_p{percent}"] = round(percentile(ours, percent) / percentile(least, percent), 3)
+        figures[f"reaction_ms_p{percent}"] = round(percentile(ours, percent), 2)
+        figures[f"minimal_ms_p{percent}"] = round(percentile(least, percent), 2)
+    low, high = likely(ours, least)
+    return figures | {
+        "reaction_ratio_p50_low": round(low, 3),
+        "reaction_ratio_p50_high": round(high, 3),
+        "arrival_ms_p50": round(median(_arrivals(measured, OPERATOR)), 2),
+        "minimal_arrival_ms_p50": round(median(_arrivals(measured, MINIMAL)), 2),
+    }
 
 
 def _figures(size: Size, measured: Measured) -> dict[str, Any]:
     """The line of JSON."""
-    reactions = _reactions(measured)
-    ratios = [ours / least for ours, least in zip(reactions[OPERATOR], reactions[MINIMAL], strict=True)]
-    figures: dict[str, Any] = {}
-    for percent, ours, least, ratio in zip(_PERCENTS, reactions[OPERATOR], reactions[MINIMAL], ratios, strict=True):
-        figures |= {f"reaction_ratio_p{percent}": round(ratio, 3)}
-        figures |= {f"reaction_ms_p{percent}": round(ours, 2), f"minimal_ms_p{percent}": round(least, 2)}
     changes = [request for request in measured.changes if not request.by_the_clock]
-    return figures | {
+    return _reaction(measured) | {
         "rss_mib": round(measured.after_shots.rss, 1),
         "pss_mib": round(measured.after_shots.pss, 1),
         "rss_mib_before_shots": round(measured.settled.rss, 1),
@@ -105,31 +123,48 @@ def _figures(size: Size, measured: Measured) -> dict[str, Any]:
 
 def _table(size: Size, measured: Measured) -> str:
     """What a person reads."""
-    figures, reactions = _figures(size, measured), _reactions(measured)
+    figures = _figures(size, measured)
+    ratios = "".join(f"{figures[f'reaction_ratio_p{each}']:9.2f}" for each in _PERCENTS)
+    likely_p50 = f"p50 likely {figures['reaction_ratio_p50_low']:.2f} to {figures['reaction_ratio_p50_high']:.2f}"
     rows = [
-        f"{size.bots} bots, {size.shots} shots at each process; times in ms; load before {measured.load_before:.1f}",
+        f"{size.bots} bots, {size.shots} shots at each process; load before {measured.load_before:.1f}",
         "",
-        f"{'scaled to 2, back at 1':<26}{'p50':>9}{'p95':>9}{'p99':>9}",
-        f"{'  operator':<26}" + "".join(f"{each:9.2f}" for each in reactions[OPERATOR]),
-        f"{'  minimal loop':<26}" + "".join(f"{each:9.2f}" for each in reactions[MINIMAL]),
-        f"{'  ratio':<26}" + "".join(f"{figures[f'reaction_ratio_p{each}']:9.2f}" for each in _PERCENTS),
+        _row("scaled to 2, back at 1", "".join(f"{'p' + str(each):>9}" for each in _PERCENTS)),
+        _row("  operator", _percentiles(_times(measured, OPERATOR))),
+        _row("  minimal loop", _percentiles(_times(measured, MINIMAL))),
+        _row("  ratio", f"{ratios}   {likely_p50}"),
+        _row("until the patch arrives", ""),
+        _row("  operator", _percentiles(_arrivals(measured, OPERATOR))),
+        _row("  minimal loop", _percentiles(_arrivals(measured, MINIMAL))),
         "",
-        f"cold start                {figures['cold_start_s']:9.2f} s until every bot has a status",
-        f"memory                    {measured.settled.rss:9.1f} MiB RSS at rest, {measured.after_shots.rss:.1f} after "
-        f"the shots (PSS {measured.after_shots.pss:.1f})",
-        f"requests per change       {figures['requests_per_change']:9.2f}",
+        _row("cold start", f"{measured.cold_start:9.2f} s until every bot has a status"),
+        _row("memory at rest", _memory(measured.settled)),
+        _row("memory after the shots", _memory(measured.after_shots)),
+        _row("requests per change", f"{figures['requests_per_change']:9.2f}"),
         *_kinds(measured, size),
-        f"writes in {size.quiet:>3} quiet s      {figures['idle_writes']:9d}",
-        f"reads in {size.quiet:>3} quiet s       {len(measured.idle) - figures['idle_writes']:9d}",
-        f"CPU when idle             {figures['idle_cpu_percent']:9.2f} % of one core",
+        _row(f"writes in {size.quiet} quiet s", f"{figures['idle_writes']:9d}"),
+        _row(f"reads in {size.quiet} quiet s", f"{len(measured.idle) - figures['idle_writes']:9d}"),
+        _row("CPU when idle", f"{figures['idle_cpu_percent']:9.2f} % of one core"),
     ]
     return "\n".join(rows) + "\n"
+
+
+def _row(title: str, values: str) -> str:
+    return f"{title:<26}{values}".rstrip()
+
+
+def _percentiles(times: Sequence[float]) -> str:
+    return "".join(f"{percentile(times, percent):9.2f}" for percent in _PERCENTS) + " ms"
+
+
+def _memory(memory: Memory) -> str:
+    return f"{memory.rss:9.1f} MiB RSS, {memory.pss:.1f} PSS"
 
 
 def _kinds(measured: Measured, size: Size) -> list[str]:
     """What the requests of a change are."""
     found = kinds(request for request in measured.changes if not request.by_the_clock)
-    return [f"  {kind:<24}{count / size.shots:9.2f}" for kind, count in found.most_common()]
+    return [_row(f"  {kind}", f"{count / size.shots:9.2f}") for kind, count in found.most_common()]
 
 
 if __name__ == "__main__":

@@ -13,18 +13,20 @@ import gc
 import random
 import time
 from dataclasses import dataclass, field
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 from bench import world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from bench.audit import AuditLog
     from bench.world import Followed
     from tests.bed.kube import Kube, Object
 
 WARM_UP = 5  # shots of each that do not count: connections are opened, code is loaded
+_RESAMPLED = 2000
 _PATIENCE = 30.0  # seconds for one shot
 _PAUSE = (0.15, 0.3)  # seconds between two shots: what the last one has set off is over, and nothing falls into step
 
@@ -34,9 +36,11 @@ class Shot:
     """One shot at one Deployment; times in seconds of one clock."""
 
     name: str
+    at: float = 0.0  # when the request was sent, in seconds since the epoch
     sent: float = 0.0
     seen: float = 0.0  # the watch showed 2
     back: float = 0.0  # the watch showed 1 again
+    arrived: float = 0.0  # ms from the scaling's arrival at the API server to that of the patch which undoes it
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -84,6 +88,7 @@ class Gallery:
         shot = Shot(name)
         self._deployments.hear = shot.hear
         await asyncio.sleep(self._dice.uniform(*_PAUSE))
+        shot.at = time.time()
         shot.sent = time.perf_counter()
         await world.scale(self._kube, name, 2)
         try:
@@ -96,6 +101,27 @@ class Gallery:
     async def _settled(self, name: str) -> None:
         settled = self._deployments.names["settled"]
         await self._deployments.until(lambda: name in settled, _PATIENCE, f"Deployment {name} at rest")
+
+
+def read_arrivals(shots: Iterable[Shot], log: AuditLog) -> None:
+    """Fill in what only the API server knows of the shots."""
+    for shot in shots:
+        scaled = log.first("patch deployments/scale", shot.name, shot.at)
+        undone = log.first("patch deployments", shot.name, scaled.at) if scaled else None
+        if scaled is None or undone is None:
+            raise world.BenchError(f"the audit log lacks what was done to Deployment {shot.name}")
+        shot.arrived = 1000 * (undone.at - scaled.at)
+
+
+def likely(ours: Sequence[float], least: Sequence[float]) -> tuple[float, float]:
+    """Between which values the ratio of the medians is, with 90 % confidence (a bootstrap over the pairs of shots)."""
+    dice = random.Random(1)  # noqa: S311 - a resampling
+    pairs = list(zip(ours, least, strict=True))
+    ratios = []
+    for _ in range(_RESAMPLED):
+        drawn = dice.choices(pairs, k=len(pairs))
+        ratios.append(median(our for our, _ in drawn) / median(their for _, their in drawn))
+    return percentile(ratios, 5), percentile(ratios, 95)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
