@@ -41,7 +41,7 @@ test-fast: install  ## The tests that start no control plane: unit, contract, mo
 
 .PHONY: lint
 lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
-	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed" "lint-imports --no-logo"; do \
+	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed tests/demo" "lint-imports --no-logo"; do \
 	  echo "-- $$check"; $(VENV)/bin/$$check || failed="$$failed; $$check"; \
 	done; test -z "$$failed" || { echo "Failed$$failed" >&2; exit 1; }
 

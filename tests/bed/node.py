@@ -147,6 +147,11 @@ class Node:
         return self._host.folder / str(pod["metadata"]["uid"])
 
     @property
+    def logs_asked_for(self) -> int:
+        """How often a log of it has been asked for."""
+        return self._server.asked
+
+    @property
     def alive(self) -> list[Record]:
         """The processes that live now."""
         return [record for record in self.history if record.ended is None]

@@ -69,8 +69,9 @@ class LogServer:
     """Answers /containerLogs/<namespace>/<pod>/<container> on a port of its own."""
 
     def __init__(self, find: Callable[[str, str], PodWorker | None], awake: Callable[[], Awaitable[object]]) -> None:
-        """`find` knows the pods; nothing is answered until `awake` returns."""
+        """`find` knows the pods; nothing is answered until `awake` returns. `asked` counts the requests for logs."""
         self.port = 0
+        self.asked = 0
         self.fault: LogFault = "none"
         self._find = find
         self._awake = awake
@@ -92,6 +93,7 @@ class LogServer:
             await runner.cleanup()
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
         await self._awake()
         if self.fault == "hang":
             await asyncio.Event().wait()

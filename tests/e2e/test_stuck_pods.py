@@ -89,6 +89,20 @@ async def test_a_pod_whose_containers_have_ended_is_forced_away(bed: Bed, ns: st
         world.assert_never_two()
 
 
+async def test_a_pod_that_hung_before_its_deployment_was_adopted_is_forced_away(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
+    world = await World.make(bed, ns, spec={"stuckPods": AT_ONCE})
+    await bed.apply(world.plain())
+    await bed.until(world.bot.polling_now, what="the bot polling")
+    hung = await stuck(world, "removal")
+    await bed.until(lambda: [each.of.pod for each in bed.alive(world.bot)] not in ([], [hung.name]))
+    async with operate():
+        await bed.apply(world.resource())
+        await bed.until(hung.is_gone, what="the stuck pod is gone")
+        await world.settled()
+
+
 @pytest.mark.parametrize("down", [False, True], ids=["running", "down meanwhile"])
 async def test_a_pod_whose_node_is_gone_is_forced_away(down: bool, bed: Bed, ns: str, operate: Operate) -> None:
     async with operate() as operator:

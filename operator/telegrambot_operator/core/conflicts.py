@@ -5,7 +5,7 @@ The cause is judged by who was alive at the conflict's own time, not by what the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,16 +37,23 @@ class Conflicts:
 def conflicts(seen: Observed, clear_after: timedelta, now: datetime) -> Conflicts | None:
     """Return the current or latest run of conflicts, which may continue that of the previous status; None if none."""
     run = _previous(seen.bot.status if seen.bot else {}, clear_after, now)
-    for found in sorted(_without_echoes(seen.findings), key=lambda each: each.at):
+    findings = sorted(_without_echoes(seen.findings), key=lambda each: each.at)
+    for found in findings:
         if run is None or _is_new(found, run):
             run = _continued(run, found, seen, clear_after)
     if run is None:
         return None
-    return _with_active(run, now - run.time < clear_after)
+    for found in reversed(findings):
+        if timedelta(0) < run.started - found.at < clear_after:
+            run = _begun_earlier(run, found, seen)
+    known = sum(run.started <= found.at <= run.time for found in findings)
+    return replace(run, count=max(run.count, known), active=now - run.time < clear_after)
 
 
-def _with_active(run: Conflicts, active: bool) -> Conflicts:
-    return Conflicts(run.time, run.started, run.count, run.cause, run.evidence, run.pod, active)
+def _begun_earlier(run: Conflicts, found: PodFinding, seen: Observed) -> Conflicts:
+    """Take in a 409 from before the run began: the logs of several pods are read one after the other."""
+    cause = cause_of(found, found.at, seen)
+    return replace(run, started=found.at, cause=cause if _more_telling(cause, run.cause) else run.cause)
 
 
 def _previous(status: Mapping[str, Any], clear_after: timedelta, now: datetime) -> Conflicts | None:
@@ -115,7 +122,7 @@ def cause_of(found: PodFinding, started: datetime, seen: Observed) -> Reason:
             return Reason.WEBHOOK_ACTIVE
         case ConflictKind.TERMINATED_BY_SET_WEBHOOK | ConflictKind.OTHER_SET_WEBHOOK:
             return Reason.WEBHOOK_SET
-    alive = alive_at(found.at, seen.spans)
+    alive = suspects(found, seen.spans)
     if len(alive) > 1:
         staying = [span for span in alive if span.deleted is None or span.deleted > found.at]
         return Reason.DUPLICATE_PODS if len(staying) > 1 else Reason.TERMINATING_POD
@@ -129,12 +136,18 @@ def identity_rivals(seen: Observed) -> tuple[Rival, ...]:
     return tuple(rival for rival in seen.rivals if not rival.same_deployment)
 
 
-def alive_at(time: datetime, spans: tuple[PodSpan, ...]) -> list[PodSpan]:
-    """Return the pods that may have been polling at the time, one span a pod, with Telegram's late answers in mind."""
+def suspects(found: PodFinding, spans: tuple[PodSpan, ...]) -> list[PodSpan]:
+    """Return the pod that was cut off and those that may have done it, one span a pod.
+
+    Telegram's answer may be late. Who had ended when the victim began cannot have done it; where both happened within
+    one second, which is all that Kubernetes keeps of a time, nobody is blamed.
+    """
+    begun = [span.started + ROUNDING / 2 for span in spans if span.uid == found.uid]
+    since = max([found.at - ANSWERED_LATE, *begun])
     alive = {
         span.uid: span
         for span in spans
-        if span.started <= time + ROUNDING and (span.ended is None or span.ended >= time - ANSWERED_LATE)
+        if span.started <= found.at + ROUNDING and (span.uid == found.uid or span.ended is None or span.ended >= since)
     }
     return list(alive.values())
 

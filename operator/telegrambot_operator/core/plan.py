@@ -218,8 +218,9 @@ def belongs(pod: Pod, deployment: Deployment | None) -> bool:
 
 
 def _labels(seen: Observed, bot: Bot) -> Iterator[Action]:
+    """Every pod of the Deployment gets the label, a dead one too: it is by the label that one that hangs is found."""
     for pod in seen.pods:
-        if belongs(pod, seen.deployment) and pod.metadata.labels.bot != seen.identity and life(pod) is not Life.DEAD:
+        if belongs(pod, seen.deployment) and pod.metadata.labels.bot != seen.identity:
             yield LabelPod(bot.namespace, pod.name, pod.uid, seen.identity)
 
 

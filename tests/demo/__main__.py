@@ -1,0 +1,48 @@
+"""`make demo`: the two stories, about a minute and a half. The exit code is 0 only if every claim was true."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from tests.bed.bed import Bed
+from tests.bed.botenv import BotEnvError
+from tests.bed.controlplane import BuildError, ControlPlaneError
+from tests.demo.stage import guarding
+from tests.demo.stories import crash_loop, redeploy_war
+from tests.demo.timeline import Timeline
+
+
+async def play() -> int:
+    """Play both stories and return the exit code."""
+    line = Timeline()
+    began = time.monotonic()
+    line.chapter("A real API server, controller manager, scheduler and etcd; two nodes; a Telegram that referees")
+    async with Bed.start(nodes=2) as bed:
+        line.say("bed", f"Kubernetes at {bed.cp.url}, Telegram at {bed.telegram.url}")
+        async with guarding(bed, line) as operator:
+            await redeploy_war(bed, line)
+            bed.mend()
+            await crash_loop(bed, line)
+            code = await operator.stop()
+        line.claim("the operator stopped cleanly", code == 0)
+        line.claim("and printed no traceback", "Traceback" not in operator.log_text())
+    verdict = "Every claim was true." if not line.failed else f"{line.failed} claims were FALSE."
+    print(f"\n{verdict} It took {time.monotonic() - began:.0f} s.")
+    return 1 if line.failed else 0
+
+
+def main() -> int:
+    """Run, and end in one sentence where the bed cannot be made."""
+    try:
+        return asyncio.run(play())
+    except (BuildError, BotEnvError, ControlPlaneError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
