@@ -12,7 +12,7 @@ import pytest
 from telegrambot_operator.core import understand
 from telegrambot_operator.core.actions import ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
 from telegrambot_operator.core.observed import Bot, Failure, Observed, TokenState, TokenView
-from telegrambot_operator.core.plan import LOOK_AGAIN_SECONDS, Plan, plan
+from telegrambot_operator.core.plan import Plan, plan
 from telegrambot_operator.core.records import Node, Pod
 from telegrambot_operator.names import Reason
 from tests.unit.worlds import (
@@ -40,6 +40,9 @@ from tests.unit.worlds import (
     template_body,
     world,
 )
+
+# How long it may take, by the design, until something is seen that no event tells of.
+SOON = 10.0
 
 
 def todo(bot: Bot | None = None, **known: Any) -> Plan:
@@ -216,7 +219,7 @@ def test_what_heals_by_itself_is_looked_at_again_within_ten_seconds(
     seen: Observed, reason: Reason, named: list[str], *, person: bool
 ) -> None:
     del reason, named
-    assert plan(seen, NOW).again_after == (None if person else LOOK_AGAIN_SECONDS)
+    assert plan(seen, NOW).again_after == (None if person else SOON)
 
 
 def fields(seen: Observed) -> dict[str, Any]:
@@ -316,6 +319,21 @@ def test_an_owned_deployment_that_somebody_scaled_is_patched_back_before_anythin
     assert patches(made)[0] == {"spec": {"replicas": 1}}
 
 
+def test_an_owned_deployment_whose_template_has_changed_is_applied_again() -> None:
+    (created,) = todo(OWNED, deployment=None).actions
+    assert isinstance(created, ApplyDeployment)
+    stored = merged(deployment_body(BOT, strategy="Recreate"), created.body)
+    newer = telegram_bot(spec=owns(template={"spec": {"containers": [{"name": "bot", "image": "shop/bot:2"}]}}))
+    (action,) = todo(newer, deployment=parsed(stored)).actions
+    assert isinstance(action, ApplyDeployment)
+    assert action.body["spec"]["template"]["spec"]["containers"][0]["image"] == "shop/bot:2"
+
+
+def test_while_an_owned_deployment_is_made_pods_that_wear_its_identity_are_left_alone() -> None:
+    made = todo(OWNED, deployment=None, pods=[pod("of-another-deployment")])
+    assert kinds(made) == ["ApplyDeployment"]
+
+
 # --- Labels before the lock -----------------------------------------------------------------------------------------
 
 
@@ -334,10 +352,13 @@ def test_a_pod_that_wears_another_identity_gets_this_one() -> None:
     assert labelled(todo(pods=[pod("a", bot="shop.shop-bot")])) == ["a"]
 
 
-def test_dead_pods_and_pods_of_others_are_not_labelled() -> None:
+def test_a_dead_pod_of_the_deployment_is_labelled_too_since_it_is_found_by_that_when_it_hangs() -> None:
+    assert labelled(todo(pods=[pod("dead", bot=None, phase="Failed", containers=[ended()])])) == ["dead"]
+
+
+def test_pods_of_others_are_not_labelled() -> None:
     made = todo(
         pods=[
-            pod("dead", bot=None, phase="Failed", containers=[ended()]),
             pod("other", bot=None, controller=("ReplicaSet", "other-77")),
             pod("canary", bot=None, controller=("ReplicaSet", f"{DEPLOYMENT}-canary-6c9d")),
             pod("set-0", bot=None, controller=("StatefulSet", f"{DEPLOYMENT}-6c9d")),
@@ -375,12 +396,18 @@ KEEP: dict[str, tuple[list[Pod], list[str]]] = {
     "one that nobody controls is not kept": ([ownerless("stray", age=5), pod("a", age=900), pod("b", age=60)], ["b"]),
     "the mark is set once": ([pod("a", age=900), pod("b", age=60, keep=True)], []),
     "a single pod needs no mark": ([pod("a")], []),
+    "a single pod of it beside a stray one needs none either": ([pod("a"), ownerless("stray")], []),
 }
 
 
 @pytest.mark.parametrize(("pods", "expected"), KEEP.values(), ids=KEEP)
 def test_which_pod_is_marked_to_be_kept_when_the_deployment_shrinks(pods: list[Pod], expected: list[str]) -> None:
     assert kept(todo(deployment=SURPLUS, pods=pods)) == expected
+
+
+def test_a_deployment_that_does_not_shrink_has_no_pod_to_mark() -> None:
+    rolling = pinned(strategy="RollingUpdate")
+    assert kept(todo(deployment=rolling, pods=[pod("a", age=900), pod("b", age=60)])) == []
 
 
 def test_the_order_in_which_pods_are_listed_does_not_choose_the_one_to_keep() -> None:
@@ -406,6 +433,12 @@ DUPLICATES: dict[str, tuple[list[Pod], dict[str, Any], list[str], list[str]]] = 
         ["old"],
     ),
     "a pod whose ReplicaSet could not be read stays": ([pod("old", controller=OLD_SET)], {}, [], ["old"]),
+    "a pod of something else that has the name of a ReplicaSet that vanished stays": (
+        [pod("set-0", controller=("StatefulSet", "telegram-bot-old"))],
+        {"replica_sets": GONE},
+        [],
+        ["set-0"],
+    ),
     "a pod of a StatefulSet stays": ([pod("set-0", controller=("StatefulSet", "set"))], {}, [], ["set-0"]),
     "a pod of a Job stays": ([pod("job-x", controller=("Job", "job"))], {}, [], ["job-x"]),
     "a second pod of the Deployment itself is its ReplicaSet's to remove": ([pod("mine-too", age=900)], {}, [], []),
@@ -625,7 +658,7 @@ DEADLINES: dict[str, tuple[dict[str, Any], float | None]] = {
     "of two deadlines the nearer counts": ({"pods": [pod("a", terminating=-20), pod("b", terminating=50)]}, 10.0),
     "a pod that is stuck already is looked at again: its node may change": (
         {"pods": [pod(terminating=900)], "nodes": SILENT},
-        LOOK_AGAIN_SECONDS,
+        SOON,
     ),
     "a deadline nearer than that counts": (
         {"pods": [pod("a", terminating=900), pod("b", terminating=57)], "nodes": SILENT},
@@ -633,7 +666,7 @@ DEADLINES: dict[str, tuple[dict[str, Any], float | None]] = {
     ),
     "a token that is missing is looked for again": (
         {"token": TokenView(TokenState.SECRET_NOT_FOUND), "pods": [pod()]},
-        LOOK_AGAIN_SECONDS,
+        SOON,
     ),
 }
 
