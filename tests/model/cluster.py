@@ -118,6 +118,19 @@ class Cluster:
                 most = max(most, len(self.alive()))
         return most
 
+    def settle(self, operator: Callable[[], object], quiet: int = 10, most: int = 300) -> bool:
+        """Run everything until nothing was written for `quiet` seconds; return False where that takes too long.
+
+        Ten seconds are more than a bot needs to stop.
+        """
+        silent, version = 0, self.api.version
+        for _ in range(most):
+            self.run(1, operator)
+            silent, version = (silent + 1 if version == self.api.version else 0), self.api.version
+            if silent >= quiet:
+                return True
+        return False
+
     # --- What users do --------------------------------------------------------------------------------------------
 
     def apply_deployment(self, replicas: int = 1, strategy: str = "Recreate", version: str = "a") -> None:

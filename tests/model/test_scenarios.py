@@ -151,6 +151,17 @@ def test_adoption_never_adds_a_process() -> None:
     assert cluster.run(60, guard.run) == 1
 
 
+def test_a_rolling_update_in_the_middle_of_the_adoption_waits_for_the_pod_that_never_had_the_lock() -> None:
+    cluster = running()
+    guard = Guard(cluster)
+    cluster.apply_bot()
+    guard.run()
+    cluster.deployments_step()
+    cluster.replica_sets_step()
+    cluster.edit_deployment(strategy={"type": "RollingUpdate"})
+    assert cluster.run(30) == 1
+
+
 def test_a_shrinking_replica_set_takes_unready_and_young_pods_first() -> None:
     cluster = running(replicas=3)
     first, second, third = cluster.alive()
