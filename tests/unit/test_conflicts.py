@@ -77,6 +77,21 @@ CAUSES: dict[str, tuple[PodFinding, dict[str, Any], Reason]] = {
         {"spans": (lived("bot-a"), lived("bot-b", since=-57.5))},
         Reason.CAUSE_UNKNOWN,
     ),
+    "a predecessor that had ended when the victim began, though a moment ago": (
+        conflict(-60),
+        {"spans": (lived("bot-a", since=-62), lived("bot-b", until=-63))},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a predecessor that ended in the second in which the victim began": (
+        conflict(-60),
+        {"spans": (lived("bot-a", since=-62), lived("bot-b", until=-62))},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a predecessor that ended after the victim began": (
+        conflict(-60),
+        {"spans": (lived("bot-a", since=-62), lived("bot-b", until=-60, deleted=-70))},
+        Reason.TERMINATING_POD,
+    ),
     "the other one was being deleted": (
         conflict(-60),
         {"spans": (lived("bot-a"), lived("bot-b", deleted=-70, until=-50))},
@@ -270,6 +285,21 @@ def test_a_previous_run_that_is_over_is_told_and_no_longer_active() -> None:
     run = run_of(last=LAST, seconds=250)
     assert run is not None
     assert (run.active, run.count) == (False, 7)
+
+
+def test_an_earlier_409_of_the_run_that_is_read_later_begins_it() -> None:
+    """The logs of two pods are read one after the other."""
+    run = run_of(
+        conflict(-250, "bot-a"), last={**LAST, "started": timestamp(at(-200)), "cause": "CauseUnknown"}, spans=TWO
+    )
+    assert run is not None
+    assert (run.started, run.time, run.cause) == (at(-250), at(-100), Reason.DUPLICATE_PODS)
+
+
+def test_a_409_from_a_window_before_the_run_is_no_part_of_it() -> None:
+    run = run_of(conflict(-600), last=LAST)
+    assert run is not None
+    assert (run.started, run.count) == (at(-200), 7)
 
 
 UNREADABLE: dict[str, Json] = {
