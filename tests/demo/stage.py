@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,12 +102,15 @@ class Stage:
         """Tell of the first 409s, then of every twenty-fifth."""
         told = 0
         while True:
-            await self.bot.until(lambda seen=told: len(self.bot.conflicts) > seen, timeout=None)
+            await self.bot.until(partial(self._more_conflicts_than, told), timeout=None)
             conflict = self.bot.conflicts[told]
             told += 1
             if told <= _TOLD or told % _EVERY == 0:
                 who = self.pod_of(conflict.client.session)
                 self.line.say("Telegram", f"409 no. {told} to {who}: {conflict.description.split(';')[0]}")
+
+    def _more_conflicts_than(self, told: int) -> bool:
+        return len(self.bot.conflicts) > told
 
     async def _operator(self) -> None:
         """Tell of every condition that flips."""

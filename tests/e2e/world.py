@@ -158,8 +158,8 @@ class World:
         await self.bed.until(one_pod, patience=60.0, what=f"one pod in {self.ns}")
         await self.says("Ready", "True", name=name)
         await self.says("Reconciling", "False", name=name)
-        (process,) = self.bed.alive(self.bot)
-        await self.bot.until(lambda: any(poll.session == process.pid for poll in self.bot.polling_now()))
+        sessions = {each.pid for each in self.bed.alive(self.bot)}
+        await self.bot.until(lambda: any(poll.session in sessions for poll in self.bot.polling_now()))
 
     async def rested(self) -> None:
         """Wait until the cluster has done by itself what it does, without an operator: nothing ends, something runs."""
