@@ -315,11 +315,12 @@ class World(RuleBasedStateMachine):
         )
 
     def _comparable(self) -> bool:
-        """Whether the operator can know of every process: each has a pod that the lock or the Deployment counts."""
+        """Whether the operator can know of all processes, now and soon: each has a pod with a label that it goes by."""
         if self._forcing() or (known_gaps.RELEASE_OVERLAPS and not self._locks()):
             return False
-        pods = [self.cluster.pod_of(each) for each in self.cluster.alive()]
-        return all(pod is not None and {LABEL_BOT, "app"} & set(pod["metadata"]["labels"]) for pod in pods)
+        known = all(self.cluster.pod_of(each) for each in self.cluster.alive())
+        pods = [pod for pod in self.cluster.pods() if not terminal(pod)]
+        return known and all({LABEL_BOT, "app"} & set(pod["metadata"]["labels"]) for pod in pods)
 
     def _locks(self) -> bool:
         bots = [self.cluster.api.get("TelegramBot", key) for key in (BOT, SECOND)]
