@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubernetes.aio.config import ConfigException
+from yaml import YAMLError
 
 from . import settings as configuration
 from .core.redact import redact
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = configuration.read(os.environ, options.namespace, verbose=options.verbose)
     except SettingError as error:
-        sys.stderr.write(f"telegrambot-operator: {error}\n")
+        sys.stderr.write(f"telegrambot-operator: {redact(str(error))}\n")
         return 2
     _log_to_stderr(verbose=settings.verbose)
     return asyncio.run(run(settings))
@@ -73,10 +74,9 @@ async def run(settings: Settings) -> int:
     _stop_on_signals(stop)
     try:
         kube = await Kube.connect(settings.kubeconfig)
-    except (ConfigException, OSError, ValueError, KeyError) as error:
-        sys.stderr.write(
-            f"telegrambot-operator: KUBECONFIG: cannot be used ({type(error).__name__}: {error}); name a valid one\n"
-        )
+    except (ConfigException, YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())  # what a client library finds may span lines
+        sys.stderr.write(f"telegrambot-operator: KUBECONFIG: cannot be used ({why}); name a valid one\n")
         return 2
     try:
         return await _guard_until(stop, kube, settings)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 TELEGRAM_API_URL = "https://api.telegram.org"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 class SettingError(Exception):
@@ -53,7 +54,7 @@ def _kubeconfig(environment: Mapping[str, str]) -> str | None:
 
 
 def _namespaces(names: Sequence[str]) -> tuple[str, ...]:
-    wrong = next((name for name in names if not _NAMESPACE.match(name)), None)
+    wrong = next((name for name in names if not _NAMESPACE.fullmatch(name)), None)
     if wrong is not None:
         raise SettingError(
             f"--namespace: {wrong!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
@@ -62,10 +63,20 @@ def _namespaces(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _telegram(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if not _is_base(url):
+        shown = url.partition("/bot")[0]  # people paste the address of a call, with a token in it
         raise SettingError(
-            f"TELEGRAM_API_URL: {url!r} is not the base of a Bot API; use http:// or https:// and a host, "
+            f"TELEGRAM_API_URL: {shown!r} is not the base of a Bot API; use http:// or https:// and a host, "
             f"such as {TELEGRAM_API_URL}"
         )
     return url.rstrip("/")
+
+
+def _is_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition(f":{parts.port}")[0] or parts.netloc
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
+    extra = parts.query or parts.fragment or "/bot" in parts.path
+    return parts.scheme in {"http", "https"} and not extra and bool(_HOST.fullmatch(host))

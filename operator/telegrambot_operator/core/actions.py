@@ -16,11 +16,12 @@ class LabelPod:
 
 @dataclass(frozen=True, slots=True)
 class KeepPod:
-    """Mark the pod that a shrinking ReplicaSet should keep."""
+    """Mark the pod that a shrinking ReplicaSet should keep: it deletes those of lower cost first."""
 
     namespace: str
     pod: str
     uid: str
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ from enum import StrEnum
 from .records import ContainerStatus, Node, Pod
 
 _TERMINAL = frozenset({"Succeeded", "Failed"})
+# A node counts as Ready for up to 50 s after its kubelet was last heard of (--node-monitor-grace-period), and its first
+# heartbeat after that comes before what it has to say of its pods.
+HEARD_OF = timedelta(seconds=60)
 
 
 class Life(StrEnum):
@@ -58,6 +61,7 @@ class Death(StrEnum):
 
     NEVER_BOUND = "NeverBound"
     CONTAINERS_TERMINATED = "ContainersTerminated"
+    ENDING = "Ending"  # the containers were last seen ended, and the node has not had the time to say otherwise
     NODE_GONE = "NodeGone"
     OUT_OF_SERVICE = "OutOfService"
     NODE_LOST = "NodeLost"  # last seen running, the node is silent: unproven
@@ -73,9 +77,10 @@ class Death(StrEnum):
 _PROOFS = {
     Death.NEVER_BOUND: "it was never bound to a node",
     Death.CONTAINERS_TERMINATED: "its node reports every container as ended",
+    Death.ENDING: "its containers were last reported as ended; its node has to be Ready for a minute to prove that",
     Death.NODE_GONE: "its node no longer exists",
     Death.OUT_OF_SERVICE: "its node is tainted out-of-service",
-    Death.NODE_LOST: "its node does not answer and its containers were last seen running",
+    Death.NODE_LOST: "its node does not answer, so its process may still run",
     Death.ALIVE: "its node is Ready and reports running containers",
     Death.UNKNOWN: "its node could not be read",
 }
@@ -86,17 +91,17 @@ def because(death: Death) -> str:
     return _PROOFS[death]
 
 
-def death(pod: Pod, nodes: Mapping[str, Node | None]) -> Death:
+def death(pod: Pod, nodes: Mapping[str, Node | None], now: datetime) -> Death:
     """Return the verdict on a pod that is being deleted; `nodes` maps a name to a live read, None where it is gone."""
     match life(pod):
         case Life.HELD:
             return Death.NEVER_BOUND
         case Life.DEAD:
             return Death.CONTAINERS_TERMINATED
-    return _death_on_node(pod, nodes)
+    return _death_on_node(pod, nodes, now)
 
 
-def _death_on_node(pod: Pod, nodes: Mapping[str, Node | None]) -> Death:
+def _death_on_node(pod: Pod, nodes: Mapping[str, Node | None], now: datetime) -> Death:
     if pod.spec.node_name not in nodes:
         return Death.UNKNOWN
     node = nodes[pod.spec.node_name]
@@ -106,7 +111,10 @@ def _death_on_node(pod: Pod, nodes: Mapping[str, Node | None]) -> Death:
         return Death.OUT_OF_SERVICE
     if not node.ready:
         return Death.NODE_LOST
-    return Death.CONTAINERS_TERMINATED if _all_terminated(pod) else Death.ALIVE
+    if not _all_terminated(pod):
+        return Death.ALIVE
+    heard_of = node.ready_since is not None and node.ready_since <= now - HEARD_OF
+    return Death.CONTAINERS_TERMINATED if heard_of and overdue(pod, HEARD_OF.seconds, now) else Death.ENDING
 
 
 def overdue_at(pod: Pod, after_seconds: int) -> datetime | None:

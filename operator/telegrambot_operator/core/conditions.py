@@ -11,8 +11,10 @@ from typing import Any
 from ..names import ConditionType
 from .classify import Life, life, may_poll
 from .conflicts import Conflicts, conflicts, timestamp
+from .holds import identity_winner
 from .observed import Bot, Observed
-from .plan import Plan, belongs, candidates, identity_winner
+from .ownership import belongs
+from .plan import Plan, candidates
 from .records import Pod
 from .verdicts import judge
 from .view import Verdict, View
@@ -46,7 +48,7 @@ def status(seen: Observed, bot: Bot, plan: Plan, now: datetime) -> Json:
 def main_pod(seen: Observed, bot: Bot) -> Pod | None:
     """Return the pod that is the bot: the one to keep, else one that is on its way out."""
     leaving = [pod for pod in seen.pods if pod.metadata.namespace == seen.namespace and life(pod) is Life.LEAVING]
-    pods = [*candidates(seen), *leaving]
+    pods = [*candidates(seen), *sorted(leaving, key=lambda pod: pod.name)]
     if identity_winner(seen, bot) is not None:  # pods without our Deployment are the winner's
         pods = [pod for pod in pods if belongs(pod, seen.deployment)]
     return pods[0] if pods else None

@@ -7,6 +7,7 @@ The cause is judged by who was alive at the conflict's own time, not by what the
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from ..names import Reason
@@ -17,6 +18,8 @@ from .observed import Observed, PodFinding, PodSpan, Rival
 ANSWERED_LATE = timedelta(seconds=4)
 # A second conflict this much later than the first cannot come from a poller that has ended since.
 STILL_THERE = timedelta(seconds=15)
+# Who was alive is judged only so far back; pods that are gone are remembered for longer than that.
+JUDGED = timedelta(minutes=10)
 # Kubernetes keeps a container's end in whole seconds.
 ROUNDING = timedelta(seconds=2)
 
@@ -37,7 +40,7 @@ class Conflicts:
 def conflicts(seen: Observed, clear_after: timedelta, now: datetime) -> Conflicts | None:
     """Return the current or latest run of conflicts, which may continue that of the previous status; None if none."""
     run = _previous(seen.bot.status if seen.bot else {}, clear_after, now)
-    findings = sorted(_without_echoes(seen.findings), key=lambda each: each.at)
+    findings = sorted(_without_echoes(seen.findings), key=lambda each: (each.at, each.pod, each.uid))
     for found in findings:
         if run is None or _is_new(found, run):
             run = _continued(run, found, seen, clear_after)
@@ -47,7 +50,18 @@ def conflicts(seen: Observed, clear_after: timedelta, now: datetime) -> Conflict
         if timedelta(0) < run.started - found.at < clear_after:
             run = _begun_earlier(run, found, seen)
     known = sum(run.started <= found.at <= run.time for found in findings)
-    return replace(run, count=max(run.count, known), active=now - run.time < clear_after)
+    active = now - run.time < clear_after
+    cause = Reason.EXTERNAL_POLLER if active and _outlived(run, findings, seen, now) else run.cause
+    return replace(run, count=max(run.count, known), active=active, cause=cause)
+
+
+def _outlived(run: Conflicts, findings: list[PodFinding], seen: Observed, now: datetime) -> bool:
+    """Whether 409s go on long after the pods that began them have ended: then somebody else is there as well."""
+    if run.cause not in {Reason.DUPLICATE_PODS, Reason.TERMINATING_POD}:
+        return False
+    recent = [found for found in findings if found.at > now - JUDGED]
+    latest = list(takewhile(lambda found: cause_of(found, found.at, seen) is Reason.CAUSE_UNKNOWN, reversed(recent)))
+    return bool(latest) and latest[0].at - latest[-1].at >= STILL_THERE
 
 
 def _begun_earlier(run: Conflicts, found: PodFinding, seen: Observed) -> Conflicts:

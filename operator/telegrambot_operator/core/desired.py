@@ -87,12 +87,11 @@ def replicas(spec: TelegramBotSpec, *, loses: bool) -> int:
 def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int) -> Json:
     """Return the merge patch that pins and locks the Deployment, or {} when nothing is missing.
 
-    With a list in it (the anti-affinity terms) it carries the resourceVersion that the list was read at.
+    With a list in it (the anti-affinity terms) it carries the resourceVersion that the list was read at. Replicas come
+    in a patch of their own, when strategy and template are right.
     """
     patch: Json = {}
     spec: Json = {}
-    if deployment.spec.replicas != count:
-        spec["replicas"] = count
     if deployment.spec.strategy.type != "Recreate":
         spec.update(PIN)
     if not is_ours(deployment, bot):
@@ -101,7 +100,25 @@ def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int) ->
     if bot.adopts and not lock_in_force(template, name):
         spec["template"] = _lock_patch(deployment, name)
         patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
+    if deployment.spec.replicas != count and not spec and may_be_scaled(deployment):
+        spec["replicas"] = count
     return {**patch, **({"spec": spec} if spec else {})}
+
+
+def may_be_scaled(deployment: Deployment) -> bool:
+    """Return whether its replicas may be changed now.
+
+    Kubernetes' Deployment controller puts a change of replicas before any rollout, and with Recreate and pods of two
+    templates it then does neither, for ever (pkg/controller/deployment/sync.go, `scale`). So the old pods must be on
+    their way out first.
+    """
+    return deployment.settled or deployment.status.updated_replicas >= deployment.status.replicas
+
+
+def locked(deployment: Deployment) -> bool:
+    """Return whether the pod template carries a lock of ours, or a part of one."""
+    template = template_of(deployment)
+    return bool(template.metadata.labels.bot) or any(is_lock_term(term) for term in template.anti_affinity)
 
 
 def _lock_patch(deployment: Deployment, name: str | None) -> Json:
@@ -129,8 +146,7 @@ def release_patch(deployment: Deployment) -> Json:
             "resourceVersion": deployment.metadata.resource_version,
         }
     }
-    template = template_of(deployment)
-    if template.metadata.labels.bot or any(is_lock_term(term) for term in template.anti_affinity):
+    if locked(deployment):
         patch["spec"] = {"template": _lock_patch(deployment, None)}
     return patch
 
@@ -244,5 +260,6 @@ def _contains_all(actual: Any, wanted: list[Any]) -> bool:
         return False
     if all(isinstance(item, Mapping) and "name" in item for item in wanted):
         by_name = {item.get("name"): item for item in actual if isinstance(item, Mapping)}
-        return all(contains(by_name.get(item["name"]), item) for item in wanted)
+        if len(by_name) == len(actual):  # a name may stand twice, as in a list of variables
+            return all(contains(by_name.get(item["name"]), item) for item in wanted)
     return all(contains(have, want) for have, want in zip(actual, wanted, strict=False))

@@ -42,6 +42,11 @@ class Bot:
         return self.namespace, self.name
 
     @property
+    def version(self) -> int:
+        """The resource version, which only grows."""
+        return int(self.resource_version)
+
+    @property
     def target(self) -> str:
         """The name of the Deployment that this bot runs as."""
         ref = self.spec.deployment_ref if self.spec else None

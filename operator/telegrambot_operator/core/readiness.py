@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from ..names import Reason
+from ..names import ConditionType, Reason
 from .classify import Life, life
-from .plan import identity_winner
+from .holds import identity_winner
 from .records import ContainerStatus, Deployment, Pod
 from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, where, yes
 
@@ -20,7 +20,6 @@ def ready(view: View, pinned: Verdict, conflicted: Verdict) -> Verdict:
         token_problem,
         lambda _: no(Reason.CONFLICT, conflicted.message) if conflicted.status == "True" else None,
         lambda _: no(pinned.reason, pinned.message) if pinned.status != "True" else None,
-        the_deployment_has_not_acted_yet,
     )
     return next((why for check in checks if (why := check(view)) is not None), None) or _ready_pod(view)
 
@@ -44,29 +43,6 @@ def it_is_suspended(view: View) -> Verdict | None:
     return no(Reason.SUSPENDED, f"suspended on purpose{left}")
 
 
-def the_deployment_has_not_acted_yet(view: View) -> Verdict | None:
-    """What it will do to the pod is not known yet: what was said before still holds, so that nothing flickers."""
-    deployment = view.seen.deployment
-    if deployment is None or deployment.settled:
-        return None
-    before = next((each for each in view.bot.status.get("conditions") or [] if each.get("type") == "Ready"), None)
-    if before is None or before["reason"] not in _OF_THE_POD:
-        return no(Reason.STARTING, f"Deployment {deployment.name} has not acted on its latest change yet")
-    return Verdict(before["status"], Reason(before["reason"]), before["message"])
-
-
-# What `_ready_pod` says.
-_OF_THE_POD = {
-    Reason.RUNNING,
-    Reason.STARTING,
-    Reason.WAITING_FOR_TURN,
-    Reason.POD_NOT_READY,
-    Reason.CRASH_LOOP,
-    Reason.DUPLICATE_PODS,
-    Reason.DEPLOYMENT_FAILED,
-}
-
-
 def _ready_pod(view: View) -> Verdict:
     pod = view.pod
     if pod is None or pod.deleting:
@@ -80,9 +56,20 @@ def _running(pod: Pod, view: View) -> Verdict:
     if len(view.pollers) > 1:
         others = listed([where(each, view) for each in view.pollers if each.uid != pod.uid])
         return no(Reason.DUPLICATE_PODS, f"pod {pod.name} is ready, but {others} may be polling too")
-    if view.seen.deployment is not None and not view.seen.deployment.rolled_out:
+    return _about_to_go(pod, view) or yes(Reason.RUNNING, f"pod {pod.name} runs on {pod.spec.node_name}")
+
+
+def _about_to_go(pod: Pod, view: View) -> Verdict | None:
+    """Whether the Deployment is about to replace the pod. While that is not known, nothing flickers: Ready stays."""
+    deployment = view.seen.deployment
+    if deployment is None or deployment.rolled_out:
+        return None
+    if deployment.settled:
         return no(Reason.STARTING, f"pod {pod.name} runs the previous version; it is about to be replaced")
-    return yes(Reason.RUNNING, f"pod {pod.name} runs on {pod.spec.node_name}")
+    before = view.said_before(ConditionType.READY)
+    if before is not None and before["status"] == "True":
+        return None
+    return no(Reason.STARTING, f"Deployment {deployment.name} has not acted on its latest change yet")
 
 
 def _no_pod(view: View) -> Verdict:

@@ -73,6 +73,7 @@ class ConditionRecord(Record, frozen=True):
 
     type: str = ""
     status: str = "Unknown"
+    last_transition_time: datetime | None = None
     reason: str = ""
     message: str = ""
 
@@ -164,6 +165,14 @@ class Pod(Record, frozen=True):
     def deleting(self) -> bool:
         """Whether its deletion has begun."""
         return self.metadata.deletion_timestamp is not None
+
+    @property
+    def deletion_cost(self) -> int:
+        """What it costs a ReplicaSet to delete it: 0 unless an annotation says otherwise, as Kubernetes reads that."""
+        try:
+            return int(self.metadata.annotations.deletion_cost or 0)
+        except ValueError:
+            return 0
 
     @property
     def ready(self) -> bool:
@@ -287,6 +296,12 @@ class Node(Record, frozen=True):
     def ready(self) -> bool:
         """Whether its kubelet is heard of and well."""
         return any(each.type == "Ready" and each.status == "True" for each in self.status.conditions)
+
+    @property
+    def ready_since(self) -> datetime | None:
+        """Since when it has been Ready, or None if it is not."""
+        found = [each.last_transition_time for each in self.status.conditions if each.type == "Ready"]
+        return found[0] if found and self.ready else None
 
     @property
     def out_of_service(self) -> bool:

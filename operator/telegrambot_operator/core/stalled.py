@@ -5,7 +5,8 @@ from collections.abc import Callable
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
 from ..names import Reason
 from .classify import Death, because
-from .plan import identity_winner, may_force
+from .holds import identity_winner
+from .plan import may_force
 from .records import Pod
 from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, yes
 
@@ -53,7 +54,7 @@ def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec) -> Reported | None:
     if pod.metadata.finalizers:
         why = f"finalizer {pod.metadata.finalizers[0]} holds pod {pod.name}; whoever set it must remove it"
         return Reason.TERMINATING_POD_STILL_RUNNING, why
-    if may_force(spec, verdict):
+    if may_force(spec, verdict) or (verdict is Death.ENDING and spec.stuck_pods.policy is StuckPolicy.WHEN_PROVEN):
         return None
     reason = Reason.TERMINATING_POD_STILL_RUNNING if verdict is Death.ALIVE else Reason.POD_UNREACHABLE
     return reason, f"pod {pod.name} hangs in Terminating: {because(verdict)}; {_advice(verdict, spec)}"

@@ -5,8 +5,8 @@ from ..names import ConditionType, Reason
 from . import desired
 from .classify import Death
 from .conflicts import Conflicts, identity_rivals
+from .holds import identity_winner
 from .observed import Failure, TokenState
-from .plan import identity_winner
 from .readiness import ready
 from .records import template_of
 from .stalled import stalled
@@ -147,12 +147,20 @@ def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
     failed = _transient(view.seen.failures)
     if failed:
         return yes(Reason.REPAIRING, failed)
-    deployment = view.seen.deployment
-    if view.plan.hold is None and deployment is not None and not deployment.rolled_out:
-        return yes(Reason.ROLLING_OUT, f"Deployment {deployment.name} is being rolled out")
+    if view.plan.hold is None and _being_rolled_out(view):
+        return yes(Reason.ROLLING_OUT, f"Deployment {view.bot.target} is being rolled out")
     if is_ready.status == "True" or is_ready.reason is Reason.SUSPENDED:
         return no(Reason.SETTLED, "nothing to do")
     return yes(is_ready.reason if view.plan.hold else Reason.ROLLING_OUT, is_ready.message)
+
+
+def _being_rolled_out(view: View) -> bool:
+    """Whether the Deployment has something to do; until it has acted on what it was told, what was said before holds."""
+    deployment = view.seen.deployment
+    if deployment is None or deployment.settled:
+        return deployment is not None and not deployment.rolled_out
+    before = view.said_before(ConditionType.RECONCILING)
+    return before is None or before["reason"] != Reason.SETTLED
 
 
 def _transient(failures: tuple[Failure, ...]) -> str:

@@ -1,11 +1,14 @@
 """What all verdicts on one bot look at, the form they have, and the sentences that several of them say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ..names import Reason
+from ..names import ConditionType, Reason
 from .conflicts import Conflicts
+from .holds import identity_winner
 from .observed import Bot, Observed, TokenState
-from .plan import Plan, identity_winner
+from .plan import Plan
 from .records import Pod
 
 
@@ -43,6 +46,11 @@ class View:
     conflicts: Conflicts | None
     pod: Pod | None
     pollers: tuple[Pod, ...]
+
+    def said_before(self, kind: ConditionType) -> Mapping[str, Any] | None:
+        """Return the condition as it was last written, or None on the first visit."""
+        conditions: list[Mapping[str, Any]] = self.bot.status.get("conditions") or []
+        return next((each for each in conditions if each.get("type") == kind), None)
 
 
 def where(pod: Pod, view: View) -> str:

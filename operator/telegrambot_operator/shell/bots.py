@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 
+REMEMBERED = 1000  # uids of TelegramBots that are gone: a late answer must not bring one back
+
 
 class Bots:
     """TelegramBots by namespace and name. `changed` is called with the key of each bot that a change concerns."""
@@ -20,6 +22,7 @@ class Bots:
         self._bots: dict[Key, Bot] = {}
         self._claims: dict[tuple[str, str, str], set[Key]] = {}
         self._claimed: dict[Key, tuple[tuple[str, str, str], tuple[str, str, str]]] = {}
+        self._gone: dict[str, None] = {}
         self._changed = changed
 
     def __len__(self) -> int:
@@ -37,8 +40,8 @@ class Bots:
         """Take in a version of a TelegramBot, unless a newer one is known, and return the newest."""
         fresh = understand.bot(body)
         known = self._bots.get(fresh.key)
-        if known is not None and int(known.resource_version) >= int(fresh.resource_version):
-            return known
+        if fresh.uid in self._gone or (known is not None and known.version >= fresh.version):
+            return known or fresh
         self._bots[fresh.key] = fresh
         self._claim(fresh, self._identity(fresh))
         if known is None or (known.uid, known.generation, known.container) != (
@@ -55,15 +58,19 @@ class Bots:
         if known is None or uid not in {None, known.uid}:
             return
         del self._bots[key]
+        self._gone[known.uid] = None
+        while len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         for claim in self._claimed.pop(key, ()):
             self._leave(claim, key)
         self._changed(key)
 
-    def replace(self, bodies: Sequence[Mapping[str, Any]], namespaces: tuple[str, ...] = ()) -> None:
-        """Take in a complete list: what is not in it is gone."""
+    def replace(self, bodies: Sequence[Mapping[str, Any]], namespaces: tuple[str, ...] = (), *, listed_at: int) -> None:
+        """Take in a complete list as of a resource version: what was known then and is not in it is gone."""
         present = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in bodies}
         for key in self.all_keys():
-            if key not in present and (not namespaces or key[0] in namespaces):
+            judged = self._bots[key].version <= listed_at and (not namespaces or key[0] in namespaces)
+            if judged and key not in present:
                 self.drop(key)
         for body in bodies:
             self.put(body)
@@ -96,7 +103,9 @@ class Bots:
         return str(reported) if reported else names.fallback_identity(bot.namespace, bot.name)
 
     def _claim(self, bot: Bot, identity: str) -> None:
-        fresh = (("deployment", bot.namespace, bot.target), ("identity", "", identity))
+        # A spec that cannot be read does not say which Deployment is meant: its own key stands for it and meets nobody.
+        target = bot.target if bot.spec else f"{bot.name}?"
+        fresh = (("deployment", bot.namespace, target), ("identity", "", identity))
         old = self._claimed.get(bot.key, ())
         if old == fresh:
             return

@@ -52,7 +52,10 @@ class Executor:
                 )
             case KeepPod():
                 await self._patch_pod(
-                    action.namespace, action.pod, action.uid, {"annotations": {names.ANNOTATION_DELETION_COST: "1000"}}
+                    action.namespace,
+                    action.pod,
+                    action.uid,
+                    {"annotations": {names.ANNOTATION_DELETION_COST: str(action.cost)}},
                 )
             case PatchDeployment():
                 await self._patch_deployment(bot, action)

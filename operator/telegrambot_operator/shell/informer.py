@@ -240,15 +240,17 @@ class Informer(Generic[T]):
                 break
             query["continue"] = page.metadata.continue_
             await asyncio.sleep(0)  # a long list must not hold up the passes
-        self._replace(path, found)
+        self._replace(path, found, int(page.metadata.resource_version))
         self._at[path] = page.metadata.resource_version
         self._note(path, None)
 
-    def _replace(self, path: str, found: list[T]) -> None:
+    def _replace(self, path: str, found: list[T], listed_at: int) -> None:
+        """Make the store equal to a list; what is newer than the list is not judged by it."""
         present = {thing.metadata.key for thing in found}
         namespace = path.split("/namespaces/")[1].split("/", maxsplit=1)[0] if "/namespaces/" in path else None
         for thing in self.store:
-            if thing.metadata.key not in present and namespace in {None, thing.metadata.namespace}:
+            known_then = version(thing) <= listed_at and namespace in {None, thing.metadata.namespace}
+            if known_then and thing.metadata.key not in present:
                 self._tell(self.store.drop(thing))
         for thing in found:
             self._tell(self.store.put(thing))

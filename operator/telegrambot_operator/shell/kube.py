@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -53,7 +54,16 @@ async def load_configuration(path: str | None) -> Configuration:
         kubeconfig.load_incluster_config(client_configuration=configuration)
     else:
         await kubeconfig.load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
+    _use_proxy_of_the_environment(configuration)
     return configuration
+
+
+def _use_proxy_of_the_environment(configuration: Configuration) -> None:
+    """Look the environment's proxy up once; aiohttp would do so, in a thread, for every single request."""
+    address = urlsplit(configuration.host)
+    if not configuration.proxy and not proxy_bypass(address.hostname or ""):
+        configuration.proxy = getproxies().get(address.scheme)
+    configuration.client_session_kwargs = {"trust_env": False}
 
 
 class Kube:

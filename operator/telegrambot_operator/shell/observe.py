@@ -17,7 +17,7 @@ from ..core.classify import Life, life, may_poll, overdue
 from ..core.evidence import ConflictPattern, compile_pattern
 from ..core.lifetimes import death_notes, span
 from ..core.observed import Bot, Failure, Observed, PodFinding, PodSpan
-from ..core.plan import belongs
+from ..core.ownership import belongs
 from ..core.records import (
     Deployment,
     Node,
@@ -86,7 +86,7 @@ class Observer:
             bot = await self._perhaps_not_gone(key)
         if bot is None:
             self._forget(key)
-            return Observed(namespace=namespace, name=name, bot=None, leftovers=marked)
+            return Observed(namespace=namespace, name=name, bot=None, leftovers=marked, pods=self._pods_behind(marked))
         if bot.spec is None:
             return Observed(namespace=namespace, name=name, bot=bot)
         return await self._observe(bot, marked, now)
@@ -111,7 +111,7 @@ class Observer:
             leftovers=tuple(each for each in marked if each.name != bot.target),
             pods=tuple(pods),
             nodes=await self._nodes(bot, pods, now, failures),
-            replica_sets=await self._replica_sets(deployment, pods, failures),
+            replica_sets=await self._replica_sets(bot, deployment, pods, failures),
             rivals=self._bots.rivals(bot, identity),
             findings=self._findings(bot, pods, patterns),
             spans=self._spans(identity, pods, now),
@@ -119,6 +119,11 @@ class Observer:
             log_problem=self._logs.problem(bot.key),
             applied_generation=self.applied.get(deployment.metadata.uid) if deployment else None,
         )
+
+    def _pods_behind(self, deployments: Sequence[Deployment]) -> tuple[Pod, ...]:
+        """The pods that carry the identity of one of these Deployments."""
+        identities = {template_of(each).metadata.labels.bot for each in deployments}
+        return tuple(pod for identity in identities if identity for pod in self._pods.store.by(identity))
 
     def _denied(self) -> list[Failure]:
         """What the caches may not read: they then show a world that was."""
@@ -223,12 +228,15 @@ class Observer:
         return found
 
     async def _replica_sets(
-        self, deployment: Deployment | None, pods: Sequence[Pod], failures: list[Failure]
+        self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], failures: list[Failure]
     ) -> dict[str, ReplicaSet | None]:
         owners = {
             (pod.metadata.namespace, owner.name)
             for pod in pods
-            if not belongs(pod, deployment) and (owner := pod.metadata.controller) and owner.kind == "ReplicaSet"
+            if pod.metadata.namespace == bot.namespace
+            and not belongs(pod, deployment)
+            and (owner := pod.metadata.controller)
+            and owner.kind == "ReplicaSet"
         }
         found: dict[str, ReplicaSet | None] = {}
         for namespace, name in sorted(owners):

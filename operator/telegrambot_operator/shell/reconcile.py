@@ -6,7 +6,7 @@ that was just changed, and a repair that takes a moment costs no two statuses.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -132,7 +132,7 @@ class Guard:
         while True:
             try:
                 for namespace in self._namespaces or (None,):
-                    self._replace(await self._list(path(BOTS, namespace)), namespace)
+                    await self._list(namespace)
                 listed.set()
                 complained = False
                 await asyncio.sleep(RELIST_SECONDS)
@@ -141,18 +141,16 @@ class Guard:
                 complained = True
                 await asyncio.sleep(2.0)
 
-    async def _list(self, where: str) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = []
+    async def _list(self, namespace: str | None) -> None:
+        found: list[Mapping[str, object]] = []
         query = {"limit": "500"}
         while True:
-            page = msgspec.json.decode(await self._kube.get(where, query))
+            page = msgspec.json.decode(await self._kube.get(path(BOTS, namespace), query))
             found.extend(page["items"])
             if not page["metadata"].get("continue"):
-                return found
+                break
             query["continue"] = page["metadata"]["continue"]
-
-    def _replace(self, bodies: Sequence[Mapping[str, object]], namespace: str | None) -> None:
-        self.bots.replace(bodies, (namespace,) if namespace else ())
+        self.bots.replace(found, (namespace,) if namespace else (), listed_at=int(page["metadata"]["resourceVersion"]))
 
     async def _resync(self) -> None:
         """Look at every bot now and then, evenly spread, though no event asked for it."""

@@ -64,7 +64,12 @@ class WorkQueue(Generic[K]):
         while not self._ready:
             future = asyncio.get_running_loop().create_future()
             self._wake.append(future)
-            await future
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled():
+                    self._wake_one()  # it was our turn: somebody else must take the key
+                raise
         key = self._ready.popleft()
         self._waiting.discard(key)
         self._working.add(key)

@@ -1,0 +1,55 @@
+"""Letting go of an adopted Deployment: its mark and its lock come off, its pin stays.
+
+Taking the lock out of the template rolls out pods that no lock holds back. So that is done only under Recreate, which
+waits for the pods of other ReplicaSets, and when no pod of the Deployment is on its way out: the ReplicaSet of the
+original template may be the one whose pod is, and for that one Recreate does not wait.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from .. import names
+from . import desired
+from .actions import Action, PatchDeployment
+from .observed import Observed
+from .ownership import belongs
+from .records import Deployment, Pod
+
+
+def release(seen: Observed) -> tuple[Action, ...]:
+    """Return what is to be done about Deployments that still carry the mark and are not meant any more.
+
+    An owned one is the garbage collector's. A spec that cannot be read does not say which Deployment is meant, so
+    nothing is let go of then; nor while the TelegramBot is only about to be deleted.
+    """
+    if seen.bot is not None and (seen.bot.spec is None or seen.bot.deleting):
+        return ()
+    return tuple(action for deployment in seen.leftovers for action in _release(deployment, seen.pods))
+
+
+def _release(deployment: Deployment, pods: Sequence[Pod]) -> Iterator[Action]:
+    owned = any(owner.kind == names.KIND for owner in deployment.metadata.owner_references)
+    if owned or deployment.metadata.deletion_timestamp:
+        return
+    if desired.locked(deployment) and deployment.spec.strategy.type != "Recreate":
+        why = f"Deployment {deployment.name}: strategy {deployment.spec.strategy.type} -> Recreate, to be released safely."
+        yield _patch(deployment, {"spec": desired.PIN}, why)
+    elif calm(deployment, pods) or not desired.locked(deployment):
+        why = f"No TelegramBot refers to Deployment {deployment.name} any more: its lock is removed, its pin stays."
+        yield _patch(deployment, desired.release_patch(deployment), why)
+
+
+def _patch(deployment: Deployment, body: desired.Json, why: str) -> PatchDeployment:
+    return PatchDeployment(
+        namespace=deployment.metadata.namespace,
+        deployment=deployment.name,
+        uid=deployment.metadata.uid,
+        body=body,
+        reason="Released",
+        why=why,
+    )
+
+
+def calm(deployment: Deployment, pods: Sequence[Pod]) -> bool:
+    """Return whether no pod of the Deployment comes or goes, so that nobody waits behind the lock."""
+    going = any(pod.deleting for pod in pods if belongs(pod, deployment))
+    return deployment.rolled_out and not going and not deployment.status.terminating_replicas
