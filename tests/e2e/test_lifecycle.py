@@ -33,6 +33,59 @@ async def test_three_fighting_replicas_become_one(bed: Bed, ns: str, operate: Op
         assert len(world.bot.conflicts) == before
 
 
+async def middle_of_a_rolling_update(world: World, replicas: int) -> None:
+    """A rolling update that hangs with pods of two versions: the new one never becomes ready."""
+    await world.bed.apply(world.plain(replicas=replicas))
+    await world.bed.until(lambda: len(world.bed.alive(world.bot)) == replicas, what="the old version runs")
+    never = {"exec": {"command": ["false"]}, "periodSeconds": 1}
+    await world.patch({"template": {"spec": {"containers": [world.container() | {"readinessProbe": never}]}}})
+    await world.bed.until(lambda: len(world.bed.alive(world.bot)) == replicas + 1, what="two versions run")
+
+
+async def test_adoption_in_the_middle_of_a_rolling_update_ends_with_one_pod_of_the_new_version(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
+    world = await World.make(bed, ns)
+    await middle_of_a_rolling_update(world, 3)
+    async with operate():
+        await bed.apply(world.resource())
+        await world.pinned()
+
+        async def one_of_the_new() -> bool:
+            probes = ["readinessProbe" in pod["spec"]["containers"][0] for pod in await world.pods()]
+            return probes == [True] and len(bed.alive(world.bot)) == 1
+
+        await bed.until(one_of_the_new, what="one pod of the new version")
+        await world.says("Ready", "False", "PodNotReady")
+        await world.patch({"template": {"spec": {"containers": [world.container()]}}})
+        await world.settled()
+
+
+async def test_suspending_in_the_middle_of_a_rolling_update_leaves_no_pod(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await World.make(bed, ns, spec={"suspend": True})
+    await middle_of_a_rolling_update(world, 1)
+    async with operate():
+        await bed.apply(world.resource())
+        await bed.until(lambda: not bed.alive(world.bot), what="nothing runs")
+        await world.says("Ready", "False", "Suspended")
+
+
+async def test_an_apply_that_breaks_the_pin_and_brings_a_new_version_rolls_that_out(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
+    world = await World.make(bed, ns)
+    async with operate():
+        await world.guarded()
+        rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+        container = world.container(VERSION="2")
+        await world.patch({"replicas": 3, "strategy": rolling, "template": {"spec": {"containers": [container]}}})
+        await world.pinned()
+        await bed.until(lambda: has_version(world, "2"), what="version 2 in the Deployment")
+        await world.settled()
+        assert {"name": "VERSION", "value": "2"} in (await world.only_pod())["spec"]["containers"][0]["env"]
+        world.assert_never_two()
+
+
 async def test_the_identity_is_the_bot_id_or_else_the_resource(bed: Bed, ns: str, operate: Operate) -> None:
     async with operate():
         world = await World.make(bed, ns)

@@ -59,17 +59,16 @@ class World:
 
     def template(self, **env: str) -> Object:
         """The pod template, as a user writes it."""
-        secret = {"secretKeyRef": {"name": "shop-bot", "key": "token"}}
-        variables = [{"name": name, "value": value} for name, value in {**self.env, **env}.items()]
-        container = {
-            "name": "bot",
-            "image": self.image,
-            "env": [{"name": "BOT_TOKEN", "valueFrom": secret}, *variables],
-        }
         return {
             "metadata": {"labels": {"app": "telegram-bot"}},
-            "spec": {"terminationGracePeriodSeconds": self.grace, "containers": [container]},
+            "spec": {"terminationGracePeriodSeconds": self.grace, "containers": [self.container(**env)]},
         }
+
+    def container(self, **env: str) -> Object:
+        """Its one container."""
+        secret = {"secretKeyRef": {"name": "shop-bot", "key": "token"}}
+        variables = [{"name": name, "value": value} for name, value in {**self.env, **env}.items()]
+        return {"name": "bot", "image": self.image, "env": [{"name": "BOT_TOKEN", "valueFrom": secret}, *variables]}
 
     def plain(self, **spec: Any) -> Object:
         """A Deployment of that template, with what Kubernetes does by default unless `spec` says otherwise."""

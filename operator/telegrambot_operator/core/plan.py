@@ -96,7 +96,7 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
         yield _apply(bot, seen.identity, count, "Created", f"Deployment {bot.target} is created.")
         return
     lock = desired.lock_name(spec, seen.identity)
-    if lock is None and not calm(deployment, seen.pods):
+    if lock is None and desired.locked(deployment) and not calm(deployment, seen.pods):
         lock = template_of(deployment).metadata.labels.bot  # a lock is taken off only when nobody waits behind it
     body = desired.pin_patch(deployment, bot, lock, count)
     if body:
@@ -110,11 +110,13 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
             reason="Pinned",
             why=_pin_sentence(deployment, body),
         )
-    elif (
-        not bot.adopts
-        and deployment.spec.replicas == count
-        and desired.template_drifted(deployment, bot, seen.identity, seen.applied_generation)
-    ):
+    elif deployment.spec.replicas == count and lock == desired.lock_name(spec, seen.identity):
+        yield from _update(seen, bot, deployment, count)
+
+
+def _update(seen: Observed, bot: Bot, deployment: Deployment, count: int) -> Iterator[Action]:
+    """Bring the template of a Deployment of our own up to date, once it is pinned: the pin comes with it."""
+    if not bot.adopts and desired.template_drifted(deployment, bot, seen.identity, seen.applied_generation):
         yield _apply(bot, seen.identity, count, "Updated", f"Deployment {bot.target} gets the TelegramBot's template.")
 
 

@@ -31,7 +31,7 @@ def _release(deployment: Deployment, pods: Sequence[Pod]) -> Iterator[Action]:
     if owned or deployment.metadata.deletion_timestamp:
         return
     if desired.locked(deployment) and deployment.spec.strategy.type != "Recreate":
-        why = f"Deployment {deployment.name}: strategy {deployment.spec.strategy.type} -> Recreate, to be released safely."
+        why = f"Deployment {deployment.name}: strategy -> Recreate, so that it can be released safely."
         yield _patch(deployment, {"spec": desired.PIN}, why)
     elif calm(deployment, pods) or not desired.locked(deployment):
         why = f"No TelegramBot refers to Deployment {deployment.name} any more: its lock is removed, its pin stays."

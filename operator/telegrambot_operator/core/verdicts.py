@@ -155,7 +155,7 @@ def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
 
 
 def _being_rolled_out(view: View) -> bool:
-    """Whether the Deployment has something to do; until it has acted on what it was told, what was said before holds."""
+    """Whether the Deployment has something to do. Until it has acted on its latest change, the word before holds."""
     deployment = view.seen.deployment
     if deployment is None or deployment.settled:
         return deployment is not None and not deployment.rolled_out
