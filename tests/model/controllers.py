@@ -10,8 +10,7 @@ import hashlib
 import json
 from datetime import datetime
 
-from . import known_gaps
-from .api import Api, Json, Refused, controller_of, deleting, key_of, merge, stamp, terminal, uid_of
+from .api import Api, Json, controller_of, deleting, key_of, merge, stamp, terminal, uid_of
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 HASH = "pod-template-hash"
@@ -44,10 +43,9 @@ def sync_deployment(api: Api, deployment: Json, now: datetime) -> None:
         api.patch("Deployment", key_of(deployment), {"status": {"collisionCount": collisions}})
         return
     active = [each for each in [*old, new] if each and each["spec"]["replicas"]]
-    recreate = deployment["spec"]["strategy"]["type"] == "Recreate"
-    if _is_scaled(deployment, active) and (not known_gaps.PIN_HANGS_A_ROLLOUT or not recreate or len(active) == 1):
+    if _is_scaled(deployment, active):
         _scale(api, deployment, new, old, active)
-    elif recreate:
+    elif deployment["spec"]["strategy"]["type"] == "Recreate":
         _recreate(api, deployment, new, old, now)
     else:
         _roll(api, deployment, new or _new_replica_set(api, deployment, now), old)
@@ -294,8 +292,8 @@ def collect_orphans(api: Api, now: datetime) -> None:
 
 def node_ready(api: Api, name: str, status: str, now: datetime) -> None:
     """Write a node's Ready condition: the kubelet's heartbeat, or the monitor that misses it. A gone node stays so."""
-    condition = {"type": "Ready", "status": status, "lastTransitionTime": stamp(now)}
-    try:
-        api.patch("Node", ("", name), {"status": {"conditions": [condition]}})
-    except Refused:
+    node = api.get("Node", ("", name))
+    if node is None or any(each["status"] == status for each in node["status"].get("conditions", [])):
         return
+    condition = {"type": "Ready", "status": status, "lastTransitionTime": stamp(now)}
+    api.patch("Node", ("", name), {"status": {"conditions": [condition]}})

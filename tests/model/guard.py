@@ -16,7 +16,8 @@ from telegrambot_operator.core.actions import Action, ApplyDeployment, DeletePod
 from telegrambot_operator.core.classify import Life, life, overdue
 from telegrambot_operator.core.lifetimes import death_notes, span
 from telegrambot_operator.core.observed import Bot, Observed, Rival, TokenView
-from telegrambot_operator.core.plan import Plan, belongs, plan
+from telegrambot_operator.core.ownership import belongs
+from telegrambot_operator.core.plan import Plan, plan
 from telegrambot_operator.core.records import (
     Deployment,
     Node,
@@ -90,7 +91,7 @@ class Guard:
         if body is None and marked:  # the shell asks the API server before it releases anything
             body = self.cluster.api.get("TelegramBot", key)
         if body is None:
-            return Observed(namespace=key[0], name=key[1], bot=None, leftovers=marked)
+            return Observed(namespace=key[0], name=key[1], bot=None, leftovers=marked, pods=self._pods_behind(marked))
         bot = understand.bot(body)
         if bot.spec is None:
             return Observed(namespace=key[0], name=key[1], bot=bot)
@@ -115,16 +116,22 @@ class Guard:
             leftovers=tuple(each for each in marked if each.name != bot.target),
             pods=tuple(pods),
             nodes=self._nodes(bot, pods),
-            replica_sets=self._replica_sets(deployment, pods),
+            replica_sets=self._replica_sets(bot, deployment, pods),
             rivals=self._rivals(bot, identity),
             findings=tuple(note for pod in pods for note in death_notes(pod)),
             spans=tuple(known for pod in pods if (known := span(pod)) is not None),
             applied_generation=self._applied.get(deployment.metadata.uid) if deployment else None,
         )
 
+    def _pods_behind(self, deployments: tuple[Deployment, ...]) -> tuple[Pod, ...]:
+        identities = {template_of(each).metadata.labels.bot for each in deployments} - {None}
+        return tuple(pod for pod in self._cached_pods() if pod.metadata.labels.bot in identities)
+
+    def _cached_pods(self) -> list[Pod]:
+        return [self._pod(each) for each in self._view("Pod").values()]
+
     def _pods_of(self, bot: Bot, deployment: Deployment | None, identity: str) -> list[Pod]:
-        cached = [self._pod(each) for each in self._view("Pod").values()]
-        pods = {pod.uid: pod for pod in cached if pod.metadata.labels.bot == identity}
+        pods = {pod.uid: pod for pod in self._cached_pods() if pod.metadata.labels.bot == identity}
         if deployment is not None and _needs_census(bot, deployment, identity, list(pods.values())):
             live = [self._pod(each) for each in self.cluster.pods() if _selected(each)]
             pods |= {pod.uid: pod for pod in live if pod.uid not in pods and belongs(pod, deployment)}
@@ -136,10 +143,11 @@ class Guard:
         found = {name: self.cluster.api.get("Node", ("", name)) for name in sorted(asked)}
         return {name: parse_node(msgspec.json.encode(body)) if body else None for name, body in found.items()}
 
-    def _replica_sets(self, deployment: Deployment | None, pods: list[Pod]) -> dict[str, ReplicaSet | None]:
+    def _replica_sets(self, bot: Bot, deployment: Deployment | None, pods: list[Pod]) -> dict[str, ReplicaSet | None]:
+        mine = [pod for pod in pods if pod.metadata.namespace == bot.namespace]
         owners = {
             (pod.metadata.namespace, owner.name)
-            for pod in pods
+            for pod in mine
             if not belongs(pod, deployment) and (owner := pod.metadata.controller) and owner.kind == "ReplicaSet"
         }
         found = {name: self.cluster.api.get("ReplicaSet", (namespace, name)) for namespace, name in sorted(owners)}
@@ -221,7 +229,7 @@ class Guard:
             case LabelPod():
                 self._patch_pod(action, {"labels": {names.LABEL_BOT: action.identity}})
             case KeepPod():
-                self._patch_pod(action, {"annotations": {names.ANNOTATION_DELETION_COST: "1000"}})
+                self._patch_pod(action, {"annotations": {names.ANNOTATION_DELETION_COST: str(action.cost)}})
             case PatchDeployment():
                 meta = {**action.body.get("metadata", {}), "uid": action.uid}
                 where = (action.namespace, action.deployment)

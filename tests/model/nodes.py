@@ -13,7 +13,7 @@ crashes; a pod that is force-deleted vanishes from the API server while its proc
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from . import controllers, known_gaps
+from . import controllers
 from .api import Api, Json, Key, Refused, deleting, key_of, merge, stamp, terminal, uid_of
 
 STOPS_AFTER = 6  # seconds that a bot takes to stop after SIGTERM
@@ -86,16 +86,11 @@ class Nodes:
         self.machines[name] = replace(self.machines[name], connected=False, cut_off=now)
 
     def reconnect(self, name: str, now: datetime) -> None:
-        """Connect a machine again, and switch it on. Heartbeats and pod statuses come one by one, in any order."""
-        off = not self.machines[name].on
+        """Connect a machine again, and switch it on. The first heartbeat comes before any status of a pod."""
         self.machines[name] = Machine()
         if self.api.get("Node", ("", name)) is None:
             self.api.create("Node", {"metadata": {"name": name}}, now)
         self.api.patch("Node", ("", name), {"spec": {"taints": None}})
-        if off:
-            self.sync(name, now)
-        if off or known_gaps.READY_NODE_PROVES_TOO_MUCH:
-            self.sync(name, now)
         controllers.node_ready(self.api, name, "True", now)
 
     def switch_off(self, name: str, now: datetime) -> None:

@@ -20,7 +20,7 @@ from telegrambot_operator.core import desired
 from telegrambot_operator.core.plan import plan
 from telegrambot_operator.core.records import parse_deployment, template_of
 from telegrambot_operator.names import LABEL_BOT
-from tests.model import controllers, known_gaps
+from tests.model import controllers
 from tests.model.api import Json, Key, deleting, terminal, uid_of
 from tests.model.cluster import BOT, BOT_ID, CONFLICT, SECOND, Cluster
 from tests.model.guard import Guard, InvariantError
@@ -34,13 +34,12 @@ SECONDS = st.sampled_from([1, 4, 10, 60, 120])
 STRATEGIES = st.sampled_from(["Recreate", "RollingUpdate"])
 PROCESS_FAULTS = ["crash", "conflict", "hang", "go on", "unhealthy", "healthy", "eviction"]
 NODE_FAULTS = ["lost", "back", "removed", "tainted"]
-OVERDUE = 60 if known_gaps.READY_NODE_PROVES_TOO_MUCH else 0
 EDITS: list[Json] = [
     *({"suspend": suspend} for suspend in (True, False)),
     *({"duplicates": duplicates} for duplicates in ("Delete", "Report")),
     *({"lock": lock} for lock in ("Scheduler", "None")),
     *({"stuckPods": {"policy": policy, "afterSeconds": 60}} for policy in ("WhenProven", "Force", "Never")),
-    {"stuckPods": {"policy": "WhenProven", "afterSeconds": OVERDUE}},
+    {"stuckPods": {"policy": "WhenProven", "afterSeconds": 0}},
 ]
 BOTS = st.sampled_from([BOT, BOT, BOT, SECOND])
 KINDS = st.sampled_from(["Pod", "Deployment", "TelegramBot"])
@@ -316,15 +315,11 @@ class World(RuleBasedStateMachine):
 
     def _comparable(self) -> bool:
         """Whether the operator can know of all processes, now and soon: each has a pod with a label that it goes by."""
-        if self._forcing() or (known_gaps.RELEASE_OVERLAPS and not self._locks()):
+        if self._forcing():
             return False
         known = all(self.cluster.pod_of(each) for each in self.cluster.alive())
         pods = [pod for pod in self.cluster.pods() if not terminal(pod)]
         return known and all({LABEL_BOT, "app"} & set(pod["metadata"]["labels"]) for pod in pods)
-
-    def _locks(self) -> bool:
-        bots = [self.cluster.api.get("TelegramBot", key) for key in (BOT, SECOND)]
-        return bots[0] is not None and all(each is None or each["spec"].get("lock") != "None" for each in bots)
 
     def _pinned_and_settled(self) -> bool:
         """Whether the lock is in force: on the template, and on every pod that may run."""

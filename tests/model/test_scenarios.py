@@ -4,10 +4,11 @@ The runs without an operator are the control: they show that the model does what
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from telegrambot_operator.names import LABEL_BOT
+from telegrambot_operator.names import LABEL_BOT, LABEL_NAME
 from tests.model import controllers
 from tests.model.api import deleting, key_of, uid_of
 from tests.model.cluster import BOT, BOT_ID, SECOND, Cluster
@@ -199,6 +200,95 @@ def test_of_two_telegrambots_on_one_deployment_the_older_keeps_it() -> None:
     assert condition(cluster, "Ready") == ("True", "Running")
 
 
+# --- Taken on, changed and let go of in the middle of something ---------------------------------------------------
+
+
+def half_adopted() -> tuple[Cluster, Guard]:
+    """Return a cluster in which the first pod still stops for the pod with the lock to start."""
+    cluster = running()
+    guard = Guard(cluster)
+    cluster.apply_bot()
+    guard.run()
+    cluster.deployments_step()
+    cluster.replica_sets_step()
+    return cluster, guard
+
+
+def test_adopted_in_the_middle_of_a_rolling_update_one_pod_is_left() -> None:
+    cluster = running(replicas=3, strategy="RollingUpdate")
+    cluster.set_image("b")
+    cluster.run(2)
+    guarded(cluster)
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+def test_suspended_from_the_start_in_the_middle_of_a_rolling_update_no_pod_is_left() -> None:
+    cluster = running(strategy="RollingUpdate")
+    guard = Guard(cluster)
+    cluster.set_image("b")
+    cluster.controllers_step()
+    cluster.apply_bot(suspend=True)
+    cluster.run(60, guard.run)
+    assert cluster.alive() == []
+    assert condition(cluster, "Ready") == ("False", "Suspended")
+
+
+def test_an_apply_of_replicas_strategy_and_image_at_once_still_rolls_out_its_image() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.edit_deployment(replicas=3, strategy={"type": "RollingUpdate"})
+    cluster.set_image("b")
+    for _ in range(3):
+        cluster.deployments_step()
+    assert cluster.run(60, guard.run) == 1
+    [pod] = cluster.pods()
+    assert pod["spec"]["containers"][0]["image"] == "b"
+
+
+def test_a_lock_that_is_taken_off_while_a_pod_stops_makes_an_overlap() -> None:
+    cluster, _ = half_adopted()
+    cluster.undo_rollout(cluster.api.all("ReplicaSet")[0])
+    assert cluster.run(30) == 2
+
+
+def test_a_release_in_the_middle_of_the_adoption_waits_for_the_pod_that_stops() -> None:
+    cluster, guard = half_adopted()
+    cluster.delete_bot()
+    guard.run()
+    assert cluster.run(30) == 1
+
+
+def test_lock_none_in_the_middle_of_the_adoption_waits_for_the_pod_that_stops() -> None:
+    cluster, guard = half_adopted()
+    cluster.edit_bot(lock="None")
+    guard.run()
+    assert cluster.run(30) == 1
+
+
+def test_a_release_under_rolling_update_makes_no_overlap() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.edit_deployment(strategy={"type": "RollingUpdate"})
+    cluster.delete_bot()
+    guard.run()
+    assert cluster.run(30) == 1
+
+
+@pytest.mark.parametrize("strategy", ["Recreate", "RollingUpdate"])
+def test_a_released_deployment_ends_without_mark_and_lock_and_never_had_two_processes(strategy: str) -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    cluster.edit_deployment(strategy={"type": strategy})
+    cluster.delete_bot()
+    assert cluster.run(60, guard.run) == 1
+    deployment = cluster.deployment()
+    assert deployment is not None
+    assert LABEL_NAME not in deployment["metadata"].get("labels", {})
+    assert LABEL_BOT not in deployment["spec"]["template"]["metadata"]["labels"]
+    assert "affinity" not in deployment["spec"]["template"]["spec"]
+    assert len(cluster.alive()) == 1
+
+
 # --- Stuck in Terminating -----------------------------------------------------------------------------------------
 
 
@@ -308,6 +398,51 @@ def test_pods_of_a_lost_node_are_deleted_by_the_taint_manager_and_the_successor_
     controllers.evict_from_lost_nodes(cluster.api, cluster.now)
     assert cluster.run(PROVEN_AFTER, guard.run) == 1
     assert condition(cluster, "Singleton") == ("Unknown", "PodUnreachable")
+
+
+def cut_off_after_a_crash(**fields: object) -> tuple[Cluster, Guard, str]:
+    """Let a process crash, its node be cut off before it reports the restart, and the pod be deleted."""
+    cluster = running()
+    guard = guarded(cluster, **fields)
+    [process] = cluster.alive()
+    cluster.nodes.crash(process.uid, cluster.now)
+    cluster.nodes.sync(process.node, cluster.now)
+    cluster.nodes.cut(process.node, cluster.now)
+    cluster.nodes.sync(process.node, cluster.now)
+    cluster.delete_pod(cluster.active_pods()[0])
+    assert cluster.nodes.is_alive(process.uid)
+    return cluster, guard, process.node
+
+
+def test_the_first_heartbeat_after_a_cut_proves_no_death() -> None:
+    cluster, guard, node = cut_off_after_a_crash()
+    cluster.wait(PROVEN_AFTER)
+    guard.run()
+    cluster.nodes.reconnect(node, cluster.now)
+    guard.run()
+    assert any(deleting(pod) for pod in cluster.pods())
+    assert cluster.run(60, guard.run) == 1
+    assert condition(cluster, "Ready") == ("True", "Running")
+
+
+def test_a_node_that_only_counts_as_ready_until_its_silence_is_noticed_proves_no_death() -> None:
+    cluster, guard, node = cut_off_after_a_crash(stuckPods={"afterSeconds": 0})
+    cluster.wait(35)
+    assert controllers.ready(cluster.api.existing("Node", ("", node)))
+    guard.run()
+    assert any(deleting(pod) for pod in cluster.pods())
+
+
+def test_a_container_that_its_ready_node_reports_as_ended_for_long_is_dead() -> None:
+    cluster = running()
+    guard = guarded(cluster)
+    pod = cluster.pods()[0]
+    cluster.nodes.crash(uid_of(pod), cluster.now)
+    cluster.nodes.sync(pod["spec"]["nodeName"], cluster.now)
+    cluster.delete_pod(pod)
+    cluster.now += timedelta(seconds=PROVEN_AFTER)  # the kubelet reports, but does nothing for this pod
+    guard.run()
+    assert not any(deleting(pod) for pod in cluster.pods())
 
 
 # --- What no lock prevents ----------------------------------------------------------------------------------------
