@@ -1,0 +1,82 @@
+"""How long two processes of one bot live at once: a plain Deployment, beside one that a TelegramBot guards.
+
+    python -m bench.overlap             # about six minutes; the table of the README
+
+The bot takes six seconds to stop. The plain Deployment is the best that Kubernetes offers by itself: one replica and
+the Recreate strategy. Each deed of tests/e2e/world.py is done to both, one after the other on the same bed, and the
+nodes' process tables are read: the seconds in which more than one process that has polled lived, and Telegram's 409s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tests.bed.bed import Bed
+from tests.e2e.world import DEEDS, World
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+STOPPING = "6"  # seconds that the bot polls on after SIGTERM
+WATCHED = 20.0  # seconds after a deed; an overlap that lasts until then has no end of its own
+REPAIRS = 5  # rounds of the repair script
+
+
+async def repair_script(world: World) -> None:
+    """Three replicas, then what people run: keep the newest pod, force-delete all others, set replicas to 1, again."""
+    await world.scale(3)
+    for _ in range(REPAIRS):
+        pods = sorted(await world.pods(), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        for pod in pods[:-1]:
+            name = pod["metadata"]["name"]
+            await world.kubectl("delete", "pod", name, "--force", "--grace-period=0", "--ignore-not-found", check=False)
+        await world.scale(1)
+        await asyncio.sleep(1)  # the script's own pause
+
+
+ROWS: dict[str, Callable[[World], Awaitable[None]]] = {**DEEDS, "replicas 3 and the repair script": repair_script}
+
+
+async def measure(bed: Bed, row: str, *, guarded: bool) -> str:
+    """Do one deed in a namespace of its own, and return what came of it as a cell of the table."""
+    world = await World.make(bed, await bed.namespace(), env={"STOP_SECONDS": STOPPING, "POLL_SECONDS": "2"}, grace=20)
+    await bed.apply(world.plain(strategy={"type": "Recreate"}))
+    if guarded:
+        await bed.apply(world.resource())
+        await world.settled()
+    await bed.until(world.bot.polling_now, what="the bot polls")
+    began = time.monotonic()
+    await ROWS[row](world)
+    await asyncio.sleep(max(0.0, began + WATCHED - time.monotonic()))
+    cell = shown(bed, world)
+    await bed.kubectl("delete", "namespace", world.ns, "--wait=false")
+    await bed.until(lambda: not bed.alive(world.bot), patience=60, what="its processes are gone")
+    return cell
+
+
+def shown(bed: Bed, world: World) -> str:
+    """The overlap so far, and what it cost."""
+    overlaps = bed.overlaps(world.bot)
+    if not overlaps:
+        return f"0.0 s, {len(world.bot.conflicts)} x 409"
+    alive = {each.pid for each in bed.alive(world.bot)}
+    for_ever = any({each.first, each.second} <= alive for each in overlaps)
+    longest = max(each.seconds for each in overlaps)
+    return f"{'for ever' if for_ever else f'{longest:.1f} s'}, {len(world.bot.conflicts)} x 409"
+
+
+async def play() -> None:
+    """Measure every row, and print the table as Markdown."""
+    print(f"| what happens | Deployment, Recreate, 1 replica | with a TelegramBot |\n|{'---|' * 3}")
+    async with Bed.start(nodes=2) as bed, bed.operator() as operator:
+        await operator.ready()
+        for row in ROWS:
+            plain, guarded = await measure(bed, row, guarded=False), await measure(bed, row, guarded=True)
+            print(f"| {row} | {plain} | {guarded} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(play()))
