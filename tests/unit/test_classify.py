@@ -63,6 +63,8 @@ def test_only_held_and_dead_pods_cannot_be_polling(given: Pod, expected: Life) -
 STUCK = pod(terminating=90)
 STOPPED = pod(terminating=90, containers=[ended()])
 READY, LOST, OFF = node(), node(ready=False), node(ready=False, out_of_service=True)
+BACK = node(since=-59)  # heard of again, but not for long enough to have spoken of its pods
+UNDATED = node(since=None)
 
 DEATHS: dict[str, tuple[Pod, dict[str, Node | None], Death, bool]] = {
     "never bound to a node: proven": (pod(node="", terminating=90), {}, Death.NEVER_BOUND, True),
@@ -72,7 +74,42 @@ DEATHS: dict[str, tuple[Pod, dict[str, Node | None], Death, bool]] = {
         Death.CONTAINERS_TERMINATED,
         True,
     ),
-    "all containers ended, node Ready: proven": (STOPPED, {"node-1": READY}, Death.CONTAINERS_TERMINATED, True),
+    "all containers ended, node Ready, overdue by a minute: proven": (
+        pod(terminating=60, containers=[ended()]),
+        {"node-1": node(since=-60)},
+        Death.CONTAINERS_TERMINATED,
+        True,
+    ),
+    "all containers ended, node Ready for less than a minute: not proven yet": (
+        STOPPED,
+        {"node-1": BACK},
+        Death.ENDING,
+        False,
+    ),
+    "all containers ended, node Ready, overdue by less than a minute: not proven yet": (
+        pod(terminating=59, containers=[ended()]),
+        {"node-1": READY},
+        Death.ENDING,
+        False,
+    ),
+    "all containers ended, node Ready since nobody knows when: not proven yet": (
+        STOPPED,
+        {"node-1": UNDATED},
+        Death.ENDING,
+        False,
+    ),
+    "never bound: proven at once, no node has to say so": (
+        pod(node="", terminating=0),
+        {"node-1": BACK},
+        Death.NEVER_BOUND,
+        True,
+    ),
+    "terminal phase: proven at once, since the kubelet does not go back on it": (
+        pod(phase="Failed", containers=[ended()], terminating=0),
+        {"node-1": BACK},
+        Death.CONTAINERS_TERMINATED,
+        True,
+    ),
     "all containers ended, node silent: not proven, it may start them again": (
         STOPPED,
         {"node-1": LOST},
@@ -114,13 +151,19 @@ DEATHS: dict[str, tuple[Pod, dict[str, Node | None], Death, bool]] = {
 
 @pytest.mark.parametrize(("given", "nodes", "expected", "proven"), DEATHS.values(), ids=DEATHS)
 def test_death(given: Pod, nodes: dict[str, Node | None], expected: Death, *, proven: bool) -> None:
-    verdict = death(given, nodes)
+    verdict = death(given, nodes, NOW)
     assert (verdict, verdict.proven) == (expected, proven)
 
 
 def test_a_container_that_no_kubelet_has_reported_is_not_taken_for_ended() -> None:
     half_told = pod(terminating=90, containers=[ended("bot")], unreported=["helper"])
-    assert death(half_told, {"node-1": READY}) is Death.ALIVE
+    assert death(half_told, {"node-1": READY}, NOW) is Death.ALIVE
+
+
+def test_time_alone_turns_an_ending_pod_into_a_dead_one() -> None:
+    stopped = pod(terminating=0, containers=[ended()])
+    verdicts = [death(stopped, {"node-1": node(since=0)}, at(seconds)) for seconds in (0, 59, 60)]
+    assert verdicts == [Death.ENDING, Death.ENDING, Death.CONTAINERS_TERMINATED]
 
 
 def test_the_table_above_has_every_verdict() -> None:
@@ -129,6 +172,10 @@ def test_the_table_above_has_every_verdict() -> None:
 
 def test_every_verdict_has_words_of_its_own() -> None:
     assert len({because(verdict) for verdict in Death}) == len(Death)
+
+
+def test_the_words_for_a_silent_node_are_true_also_of_a_pod_whose_containers_had_ended() -> None:
+    assert "last seen running" not in because(death(STOPPED, {"node-1": LOST}, NOW))
 
 
 # --- When a pod is stuck --------------------------------------------------------------------------------------------

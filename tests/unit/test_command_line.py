@@ -53,6 +53,16 @@ def test_a_namespace_that_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("config")
+def test_a_token_in_the_wrong_place_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """INV-7: also where somebody pastes it for something else."""
+    secret = "AAFq9Zr0bXw3KjT5uYv1LmNp8sQeHd2GcRk"
+    assert main(["run", "--namespace", f"7301948265:{secret}"]) == 2
+    line = one_line(capsys)
+    assert "--namespace: " in line
+    assert secret not in line
+
+
+@pytest.mark.usefixtures("config")
 def test_a_bot_api_that_cannot_be(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TELEGRAM_API_URL", "api.telegram.org")
     assert main(["run"]) == 2
@@ -61,6 +71,11 @@ def test_a_bot_api_that_cannot_be(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 HEAD = "apiVersion: v1\nkind: Config\n"
 NO_KUBECONFIGS = {
+    "nothing": "",
+    "a word": "hello",
+    "a list": "[1, 2]",
+    "YAML that does not end": "a: [",
+    "a tab": "\tx",
     "no contexts": HEAD,
     "a context that is not there": f"{HEAD}current-context: x\ncontexts: []\nclusters: []\nusers: []\n",
 }

@@ -12,6 +12,7 @@ import pytest
 from telegrambot_operator.api.models import TelegramBotStatus
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Failure, Observed, TokenState, TokenView
+from telegrambot_operator.core.records import Pod
 from telegrambot_operator.names import ConditionType, Reason
 from tests.unit.worlds import (
     BOT,
@@ -52,6 +53,8 @@ SERVING = [pod("bot-a")]
 SUSPENDED = telegram_bot(spec=adopts(suspend=True))
 TOKENLESS = telegram_bot(spec=adopts(token=None))
 HUNG = [pod("bot-a", terminating=900)]
+STOPPED = [pod("bot-a", terminating=900, containers=[ended()])]
+BACK = {"node-1": node(since=-5)}
 LOOPING = [pod("bot-a", containers=[waiting("CrashLoopBackOff", last=ending(code=1))], ready=False)]
 PULLING = [pod("bot-a", containers=[waiting("ImagePullBackOff", "no such image")], phase="Pending", ready=False)]
 CREATING = [pod("bot-a", containers=[waiting("ContainerCreating")], phase="Pending", ready=False)]
@@ -217,6 +220,11 @@ SINGLETON: Table = {
         "False TerminatingPodStillRunning",
         ["bot-a, bot-b"],
     ),
+    "two pods on their way out": (
+        world(pods=[pod("bot-a", terminating=-5), pod("bot-b", terminating=-5)]),
+        "False TerminatingPodStillRunning",
+        ["bot-a, bot-b"],
+    ),
     "two pods and one that is going": (
         world(pods=[pod("bot-a"), pod("bot-b"), pod("bot-c", terminating=-5)]),
         "False DuplicatePods",
@@ -228,6 +236,16 @@ SINGLETON: Table = {
         ["bot-a", "node"],
     ),
     "a hanging pod whose node could not be read": (world(pods=HUNG), "Unknown PodUnreachable", ["bot-a"]),
+    "a hanging pod whose containers have ended, on a node that is Ready again for a moment": (
+        world(pods=STOPPED, nodes=BACK),
+        "True OnePod",
+        ["bot-a"],
+    ),
+    "... beside its successor: not proven, so it counts": (
+        world(pods=[*STOPPED, pod("bot-b")], nodes=BACK),
+        "False TerminatingPodStillRunning",
+        ["bot-a, bot-b"],
+    ),
     "pods that may not be listed": (world(failures=(CANNOT_LIST,)), "Unknown Forbidden", ["list pods", "grant"]),
     "a pod of another namespace is not named": (
         world(pods=[pod("bot-a"), ownerless("secret-pod", namespace="secret")]),
@@ -247,6 +265,16 @@ PINNED: Table = {
         ["without a lock"],
     ),
     "scaled": (world(deployment=pinned(replicas=2)), "False NotPinned", ["replicas 2"]),
+    "scaled, and replicas have to wait for a rollout": (
+        world(deployment=pinned(replicas=2, settled=False, updated=1)),
+        "False NotPinned",
+        ["replicas 2"],
+    ),
+    "a lock that is not asked for any more, and waits to come off": (
+        world(telegram_bot(spec=adopts(lock="None")), pods=[pod(terminating=-5)]),
+        "True Pinned",
+        ["without a lock"],
+    ),
     "started although suspended": (world(SUSPENDED), "False NotPinned", ["replicas 1"]),
     "rolling": (world(deployment=pinned(strategy="RollingUpdate")), "False NotPinned", ["RollingUpdate"]),
     "no Deployment of our own yet": (
@@ -380,6 +408,11 @@ RECONCILING: Table = {
         "True RollingOut",
         [DEPLOYMENT],
     ),
+    "replicas that have to wait for a rollout": (
+        world(deployment=pinned(replicas=2, settled=False, updated=1), pods=SERVING),
+        "True RollingOut",
+        [DEPLOYMENT],
+    ),
     "a Deployment is waited for": (world(deployment=None), "True DeploymentNotFound", [DEPLOYMENT]),
     "a person must act": (world(telegram_bot(spec={})), "False InvalidSpec", ["person"]),
 }
@@ -403,6 +436,21 @@ STALLED: Table = {
         world(pods=HUNG, nodes=WELL),
         "True TerminatingPodStillRunning",
         ["bot-a", "does not stop", "stuckPods.policy: Force"],
+    ),
+    "two pods that do not stop": (
+        world(pods=[*HUNG, pod("bot-b", terminating=900)], nodes=WELL),
+        "True TerminatingPodStillRunning",
+        ["bot-a"],
+    ),
+    "a pod whose containers have ended, on a node that is Ready again for a moment: time heals it": (
+        world(pods=STOPPED, nodes=BACK),
+        "False NotStalled",
+        [],
+    ),
+    "... but where Never leaves it, a person must act all the same": (
+        world(NEVER, pods=STOPPED, nodes=BACK),
+        "True PodUnreachable",
+        ["bot-a", "Ready for a minute", "stuckPods.policy: Never"],
     ),
     "a pod on a silent node": (
         world(pods=HUNG, nodes=SILENT),
@@ -590,6 +638,58 @@ def test_while_the_deployment_has_not_acted_nothing_else_that_was_said_stands() 
     meanwhile = remembering(world(pods=SERVING, deployment=pinned(settled=False)), before)
     assert said(before, "Ready")[1] == Reason.NOT_PINNED
     assert said(status_of(meanwhile), "Ready")[:2] == ("False", "Starting")
+
+
+# While the Deployment has not acted: its pods, and what Ready is although it was True.
+NOT_WELL = {
+    "its pod is gone": ([], "Starting"),
+    "its pod is going": ([pod("bot-a", terminating=-5)], "WaitingForTurn"),
+    "its pod crashes": (LOOPING, "CrashLoop"),
+    "its pod is no longer ready": ([pod("bot-a", ready=False)], "PodNotReady"),
+    "it has two pods": ([pod("bot-a"), pod("bot-b")], "DuplicatePods"),
+}
+
+
+@pytest.mark.parametrize(("pods", "reason"), NOT_WELL.values(), ids=NOT_WELL)
+def test_ready_does_not_stand_where_the_pod_itself_says_otherwise(pods: list[Pod], reason: str) -> None:
+    """A Deployment controller that is down must not keep Ready true."""
+    meanwhile = remembering(world(deployment=pinned(settled=False), pods=pods), status_of(world(pods=SERVING)))
+    assert said(status_of(meanwhile), "Ready")[:2] == ("False", reason)
+
+
+def test_ready_does_not_stand_once_the_deployment_has_acted_and_will_replace_the_pod() -> None:
+    rolling = remembering(world(deployment=pinned(updated=0), pods=SERVING), status_of(world(pods=SERVING)))
+    assert said(status_of(rolling), "Ready")[:2] == ("False", "Starting")
+
+
+UNSETTLED = world(deployment=pinned(settled=False), pods=SERVING)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (world(pods=SERVING), ("False", "Settled")),
+        (world(deployment=pinned(updated=0), pods=SERVING), ("True", "RollingOut")),
+        (world(deployment=pinned(replicas=3), pods=SERVING), ("True", "RollingOut")),
+    ],
+    ids=["settled stays settled", "a rollout goes on", "a repair goes on as a rollout"],
+)
+def test_while_the_deployment_has_not_acted_reconciling_keeps_its_word(
+    before: Observed, expected: tuple[str, str]
+) -> None:
+    """A change of a label, say, is a new generation and no rollout."""
+    meanwhile = remembering(UNSETTLED, status_of(before))
+    assert said(status_of(meanwhile), "Reconciling")[:2] == expected
+
+
+def test_reconciling_does_not_stay_settled_where_the_pod_itself_says_otherwise() -> None:
+    meanwhile = remembering(replace(UNSETTLED, pods=tuple(LOOPING)), status_of(world(pods=SERVING)))
+    assert said(status_of(meanwhile), "Reconciling")[:2] == ("True", "RollingOut")
+
+
+def test_reconciling_does_not_stay_settled_once_the_deployment_has_acted() -> None:
+    rolling = remembering(world(deployment=pinned(updated=0), pods=SERVING), status_of(world(pods=SERVING)))
+    assert said(status_of(rolling), "Reconciling")[:2] == ("True", "RollingOut")
 
 
 # --- The other fields -----------------------------------------------------------------------------------------------

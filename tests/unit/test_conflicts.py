@@ -173,7 +173,17 @@ def test_no_conflict_no_run() -> None:
 def test_the_first_cause_of_a_storm_stays() -> None:
     """The last 409s of a storm come when the second pod is gone already."""
     spans = (lived("bot-a"), lived("bot-b", until=-80))
-    assert cause(conflict(-90), conflict(-60), conflict(-30), spans=spans) is Reason.DUPLICATE_PODS
+    assert cause(conflict(-90), conflict(-74), conflict(-70), spans=spans) is Reason.DUPLICATE_PODS
+
+
+def test_a_storm_that_goes_on_long_after_its_cause_has_another() -> None:
+    spans = (lived("bot-a"), lived("bot-b", until=-80))
+    assert cause(conflict(-90), conflict(-60), conflict(-30), spans=spans) is Reason.EXTERNAL_POLLER
+
+
+def test_of_two_conflicts_at_one_time_the_order_of_reading_chooses_nothing() -> None:
+    a, b = conflict(-10, "bot-a", exact=False), conflict(-10, "bot-b", exact=False)
+    assert run_of(a, b) == run_of(b, a)
 
 
 def test_the_first_cause_stays_also_before_another_that_says_as_much() -> None:

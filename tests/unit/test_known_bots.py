@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from telegrambot_operator.core.observed import Bot
-from telegrambot_operator.shell.bots import Bots, Key
+from telegrambot_operator.shell.bots import REMEMBERED, Bots, Key
 from tests.unit.worlds import BOT, NAMESPACE, adopts, bot_body, owns, telegram_bot
 
 IDENTITY = "7301948265"
@@ -120,15 +120,59 @@ def test_a_complete_list_takes_away_what_is_not_in_it(known: Known) -> None:
     known.put("shop-bot", version=5)
     known.put("second", version=6, spec=adopts(deploymentRef={"name": "other"}))
     known.told()
-    known.bots.replace([bot_body("second", version=6, spec=adopts(deploymentRef={"name": "other"}))])
+    known.bots.replace([bot_body("second", version=6, spec=adopts(deploymentRef={"name": "other"}))], listed_at=7)
     assert (known.bots.all_keys(), known.told()) == ([SECOND], {SHOP})
 
 
 def test_the_list_of_one_namespace_says_nothing_of_another(known: Known) -> None:
     known.put("shop-bot", namespace="shop")
     known.put("sales-bot", namespace="sales")
-    known.bots.replace([], ("shop",))
+    known.bots.replace([], ("shop",), listed_at=100)
     assert known.bots.all_keys() == [("sales", "sales-bot")]
+
+
+def test_a_list_says_nothing_of_what_was_made_after_it(known: Known) -> None:
+    known.put("shop-bot", version=8)
+    known.bots.replace([], listed_at=7)
+    assert known.bots.all_keys() == [SHOP]
+
+
+def test_a_late_answer_does_not_bring_a_telegrambot_back(known: Known) -> None:
+    """The answer to our own status write, read after its deletion was."""
+    known.put("shop-bot", version=5, uid="u1")
+    known.bots.drop(SHOP, "u1")
+    known.put("shop-bot", version=6, uid="u1")
+    assert known.bots.all_keys() == []
+
+
+def test_one_that_is_gone_keeps_nobody_of_its_name_away(known: Known) -> None:
+    known.put("shop-bot", version=5, uid="u1")
+    known.bots.drop(SHOP, "u1")
+    known.put("shop-bot", version=7, uid="u2")
+    assert known.bots.all_keys() == [SHOP]
+
+
+def test_a_late_answer_about_one_that_is_gone_does_not_replace_its_successor(known: Known) -> None:
+    known.put("shop-bot", version=5, uid="u1")
+    known.bots.drop(SHOP, "u1")
+    known.put("shop-bot", version=7, uid="u2")
+    assert known.put("shop-bot", version=8, uid="u1").uid == "u2"
+
+
+def test_of_those_that_are_gone_only_so_many_are_remembered() -> None:
+    bots = Bots(lambda _key: None)
+    for number in range(REMEMBERED + 5):
+        bots.put(bot_body(uid=f"u{number}"))
+        bots.drop(SHOP)
+    assert len(bots._gone) == REMEMBERED
+    bots.put(bot_body(uid=f"u{REMEMBERED + 4}"))
+    assert len(bots) == 0
+
+
+def test_a_bot_that_cannot_be_understood_claims_no_deployment(known: Known) -> None:
+    known.put("telegram-bot", spec={}, age=90000)
+    good = known.put("shop-bot")
+    assert known.bots.rivals(good, IDENTITY) == ()
 
 
 # --- Rivals for a Deployment ----------------------------------------------------------------------------------------

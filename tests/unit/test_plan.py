@@ -12,8 +12,8 @@ import pytest
 from telegrambot_operator.core import understand
 from telegrambot_operator.core.actions import ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
 from telegrambot_operator.core.observed import Bot, Failure, Observed, TokenState, TokenView
-from telegrambot_operator.core.plan import Plan, plan
-from telegrambot_operator.core.records import Node, Pod
+from telegrambot_operator.core.plan import KEEP_COST, Plan, plan
+from telegrambot_operator.core.records import Deployment, Node, Pod
 from telegrambot_operator.names import Reason
 from tests.unit.worlds import (
     BOT,
@@ -21,7 +21,10 @@ from tests.unit.worlds import (
     IDENTITY,
     NAMESPACE,
     NOW,
+    Json,
+    acted,
     adopts,
+    at,
     bot_body,
     deployment,
     deployment_body,
@@ -32,6 +35,7 @@ from tests.unit.worlds import (
     ownerless,
     owns,
     parsed,
+    patched,
     pinned,
     pod,
     replica_set,
@@ -62,12 +66,19 @@ def labelled(made: Plan) -> list[str]:
     return [each.pod for each in made.actions if isinstance(each, LabelPod)]
 
 
-def kept(made: Plan) -> list[str]:
-    return [each.pod for each in made.actions if isinstance(each, KeepPod)]
+def kept(made: Plan) -> dict[str, int]:
+    """The pods that a shrinking ReplicaSet is to keep, and what deleting them is said to cost."""
+    return {each.pod: each.cost for each in made.actions if isinstance(each, KeepPod)}
 
 
 def kinds(made: Plan) -> list[str]:
     return [type(each).__name__ for each in made.actions]
+
+
+def after(body: Json, made: Plan) -> Json:
+    """The Deployment after the one patch of this plan, and after its own controller has acted on that."""
+    (patch,) = patches(made)
+    return acted(patched(body, patch))
 
 
 # --- A world in order -----------------------------------------------------------------------------------------------
@@ -110,11 +121,69 @@ def test_a_bot_that_is_gone_lets_go_of_its_adopted_deployment_and_of_nothing_els
 
 def test_a_deployment_that_a_bot_owned_is_left_to_the_garbage_collector() -> None:
     owned = pinned(BOT, owner=("TelegramBot", BOT, "uid-of-the-bot-that-is-gone"))
-    assert plan(orphaned(owned), NOW) == Plan()
+    assert plan(orphaned(owned), NOW).actions == ()
 
 
 def test_a_deployment_that_is_being_deleted_is_not_released() -> None:
-    assert plan(orphaned(pinned(going=True)), NOW) == Plan()
+    assert plan(orphaned(pinned(going=True)), NOW).actions == ()
+
+
+@pytest.mark.parametrize(
+    ("leftovers", "seconds"),
+    [((pinned(),), SOON), ((pinned(going=True),), SOON), ((), None)],
+    ids=["one to release", "one that is being deleted", "none is left"],
+)
+def test_a_bot_that_is_gone_is_looked_at_until_nothing_of_it_is_left(
+    leftovers: tuple[Deployment, ...], seconds: float | None
+) -> None:
+    assert plan(orphaned(*leftovers), NOW).again_after == seconds
+
+
+def test_a_deployment_that_rolls_gets_recreate_before_its_lock_comes_off() -> None:
+    """A rolling update without the lock would start the second pod beside the first."""
+    body = deployment_body(mark=BOT, template=template_body(lock=IDENTITY))
+    first = plan(orphaned(parsed(body)), NOW)
+    second = plan(orphaned(parsed(after(body, first))), NOW)
+    assert patches(first) == [{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}]
+    assert released(second) == [DEPLOYMENT]
+
+
+WAITS: dict[str, Observed] = {
+    "a pod of it is on its way out": orphaned(pinned(), pods=[pod(terminating=-5)]),
+    "... and another waits for it": orphaned(pinned(), pods=[pod("a", terminating=-5), pod("b", node="")]),
+    "its controller counts one on its way out": orphaned(pinned(terminating=1), pods=[pod()]),
+    "it has not acted on its latest change": orphaned(pinned(settled=False), pods=[pod()]),
+    "it is being rolled out": orphaned(pinned(updated=0), pods=[pod()]),
+}
+
+
+@pytest.mark.parametrize("seen", WAITS.values(), ids=WAITS)
+def test_a_lock_that_somebody_may_wait_behind_comes_off_later(seen: Observed) -> None:
+    made = plan(seen, NOW)
+    assert (made.actions, made.again_after) == ((), SOON)
+
+
+CALM: dict[str, Observed] = {
+    "its pod serves": orphaned(pinned(), pods=[pod()]),
+    "it has no pod": orphaned(pinned(replicas=0)),
+    "a pod that leaves is another Deployment's": orphaned(
+        pinned(), pods=[pod(), pod("x", terminating=-5, controller=("ReplicaSet", "next-77"), template_hash="77")]
+    ),
+    "its template has no lock to wait behind": orphaned(pinned(lock=None, settled=False), pods=[pod(terminating=-5)]),
+    "... nor has it to be made Recreate then": orphaned(deployment(mark=BOT), pods=[pod()]),
+}
+
+
+@pytest.mark.parametrize("seen", CALM.values(), ids=CALM)
+def test_a_lock_that_nobody_waits_behind_comes_off_at_once(seen: Observed) -> None:
+    assert released(plan(seen, NOW)) == [DEPLOYMENT]
+
+
+def released(made: Plan) -> list[str]:
+    """The Deployments whose mark is taken off."""
+    actions = [each for each in made.actions if isinstance(each, PatchDeployment)]
+    unmarked = {"singleton.bot/name": None}
+    return [each.deployment for each in actions if each.body.get("metadata", {}).get("labels") == unmarked]
 
 
 def test_a_bot_that_points_elsewhere_lets_go_of_the_deployment_before_it_pins_the_next() -> None:
@@ -141,6 +210,7 @@ def pointing_at(name: str) -> Bot:
 FORBIDDEN = Failure("get", "deployments.apps", 403, 'User "op" cannot get resource "deployments"')
 UNANSWERED = Failure("get", "deployments.apps", 500, "etcd is away")
 OWNED = telegram_bot(spec=owns())
+WITHOUT_LOCK = telegram_bot(spec=adopts(lock="None"))
 
 # The world; the reason; whether a person must act; what the message has to name.
 HOLDS: dict[str, tuple[Observed, Reason, bool, list[str]]] = {
@@ -249,12 +319,26 @@ def test_what_is_no_reason_to_hold(seen: Observed) -> None:
 # --- Pin and lock ---------------------------------------------------------------------------------------------------
 
 
-def test_a_scaled_up_rolling_deployment_gets_one_replica_recreate_and_the_lock_in_one_patch() -> None:
-    made = todo(deployment=deployment(replicas=3))
-    (patch,) = patches(made)
-    assert patch["spec"]["replicas"] == 1
+def test_a_scaled_up_rolling_deployment_gets_recreate_and_the_lock_and_then_one_replica() -> None:
+    body = deployment_body(replicas=3)
+    first = todo(deployment=parsed(body))
+    (patch,) = patches(first)
+    assert set(patch["spec"]) == {"strategy", "template"}
     assert patch["spec"]["strategy"] == {"type": "Recreate", "rollingUpdate": None}
     assert patch["spec"]["template"]["metadata"]["labels"] == {"singleton.bot/bot": IDENTITY}
+    assert patches(todo(deployment=parsed(after(body, first)))) == [{"spec": {"replicas": 1}}]
+
+
+def test_replicas_wait_until_the_deployment_has_acted_on_a_new_template() -> None:
+    """Kubernetes' Deployment controller would otherwise neither scale nor roll out, for ever."""
+    pods = [pod("a"), pod("b")]
+    assert todo(deployment=pinned(replicas=3, settled=False, updated=1), pods=pods).actions == ()
+    assert patches(todo(deployment=pinned(replicas=3, updated=1), pods=pods)) == [{"spec": {"replicas": 1}}]
+
+
+def test_a_deployment_that_was_only_scaled_is_scaled_back_before_its_controller_has_acted() -> None:
+    made = todo(deployment=pinned(replicas=2, settled=False, updated=1, total=1), pods=[pod()])
+    assert patches(made) == [{"spec": {"replicas": 1}}]
 
 
 def test_a_deployment_of_zero_replicas_is_started() -> None:
@@ -268,21 +352,22 @@ def test_suspend_asks_for_zero_pods() -> None:
 
 
 def test_the_event_says_what_was_changed_and_from_what() -> None:
-    (action,) = todo(deployment=deployment(replicas=3)).actions
-    assert isinstance(action, PatchDeployment)
-    assert [
-        each
-        for each in ("replicas 3 -> 1", "strategy RollingUpdate -> Recreate", "lock", DEPLOYMENT)
-        if each not in action.why
-    ] == []
+    body = deployment_body(replicas=3)
+    first = todo(deployment=parsed(body))
+    second = todo(deployment=parsed(after(body, first)))
+    told = [each.why for made in (first, second) for each in made.actions if isinstance(each, PatchDeployment)]
+    assert told == [
+        f"Deployment {DEPLOYMENT}: strategy RollingUpdate -> Recreate, lock written into the pod template.",
+        f"Deployment {DEPLOYMENT}: replicas 3 -> 1.",
+    ]
 
 
 def test_the_younger_bot_of_an_identity_gets_no_pod_and_keeps_the_lock() -> None:
-    made = todo(deployment=deployment(), rivals=(rival(age=90000),))
-    (patch,) = patches(made)
-    assert "replicas" in patch["spec"]
-    assert patch["spec"]["replicas"] == 0
-    assert "template" in patch["spec"]
+    body, older = deployment_body(), (rival(age=90000),)
+    first = todo(deployment=parsed(body), rivals=older)
+    second = todo(deployment=parsed(after(body, first)), rivals=older)
+    assert [list(patch["spec"]) for patch in patches(first)] == [["strategy", "template"]]
+    assert patches(second) == [{"spec": {"replicas": 0}}]
 
 
 def test_the_older_bot_of_an_identity_goes_on() -> None:
@@ -291,11 +376,9 @@ def test_the_older_bot_of_an_identity_goes_on() -> None:
 
 def test_two_bots_made_in_the_same_second_do_not_both_win() -> None:
     def of(name: str, other: str) -> int:
-        age = 86400.0
-        made = todo(telegram_bot(name), deployment=deployment(mark=name), rivals=(rival(other, age=age),))
-        (patch,) = patches(made)
-        count: int = patch["spec"].get("replicas", 1)
-        return count
+        made = todo(telegram_bot(name), deployment=pinned(mark=name), rivals=(rival(other, age=86400.0),))
+        counts: list[int] = [patch["spec"]["replicas"] for patch in patches(made)]
+        return counts[0] if counts else 1
 
     assert sorted([of("left", "right"), of("right", "left")]) == [0, 1]
 
@@ -332,6 +415,33 @@ def test_an_owned_deployment_whose_template_has_changed_is_applied_again() -> No
 def test_while_an_owned_deployment_is_made_pods_that_wear_its_identity_are_left_alone() -> None:
     made = todo(OWNED, deployment=None, pods=[pod("of-another-deployment")])
     assert kinds(made) == ["ApplyDeployment"]
+
+
+def test_a_lock_that_the_spec_no_longer_asks_for_comes_off_when_nobody_waits_behind_it() -> None:
+    (patch,) = patches(todo(WITHOUT_LOCK, pods=[pod()]))
+    assert patch["spec"]["template"]["metadata"]["labels"] == {"singleton.bot/bot": None}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"pods": [pod("a", terminating=-5), pod("b", node="")]},
+        {"deployment": pinned(terminating=1), "pods": [pod()]},
+        {"deployment": pinned(updated=0), "pods": [pod()]},
+        {"deployment": pinned(settled=False), "pods": [pod()]},
+    ],
+    ids=["a pod leaves", "the Deployment counts one that leaves", "a rollout", "a change not acted on"],
+)
+def test_a_lock_that_the_spec_no_longer_asks_for_stays_while_somebody_may_wait_behind_it(known: Json) -> None:
+    assert todo(WITHOUT_LOCK, **known).actions == ()
+
+
+def test_while_a_lock_waits_to_come_off_the_pin_is_kept_up() -> None:
+    leaving = [pod("a", terminating=-5)]
+    rolling = todo(WITHOUT_LOCK, deployment=pinned(strategy="RollingUpdate"), pods=leaving)
+    scaled = todo(WITHOUT_LOCK, deployment=pinned(replicas=3), pods=leaving)
+    assert [list(patch["spec"]) for patch in patches(rolling)] == [["strategy"]]
+    assert patches(scaled) == [{"spec": {"replicas": 1}}]
 
 
 # --- Labels before the lock -----------------------------------------------------------------------------------------
@@ -375,39 +485,66 @@ SURPLUS = deployment(replicas=3)
 def test_of_a_deployments_own_surplus_the_one_to_keep_is_marked_and_nothing_is_deleted_by_hand() -> None:
     """Its ReplicaSet shrinks itself; to delete as well could kill both."""
     made = todo(deployment=SURPLUS, pods=[pod("old", age=900), pod("new", age=60), pod("mid", age=300)])
-    assert kept(made) == ["new"]
+    assert kept(made) == {"new": KEEP_COST}
     assert kinds(made) == ["KeepPod", "PatchDeployment"]
 
 
-KEEP: dict[str, tuple[list[Pod], list[str]]] = {
-    "the newest stays": ([pod("old", age=900), pod("new", age=60)], ["new"]),
+# The pods; which is marked, and what deleting it costs.
+KEEP: dict[str, tuple[list[Pod], dict[str, int]]] = {
+    "the newest stays": ([pod("old", age=900), pod("new", age=60)], {"new": 1000}),
     "one that serves stays before a newer one that does not": (
         [pod("serving", age=900), pod("starting", age=60, ready=False)],
-        ["serving"],
+        {"serving": 1000},
     ),
-    "one that runs stays before a newer one that is on no node": (
+    "one that runs needs no mark against a newer one that is on no node: a ReplicaSet takes that first": (
         [pod("running", age=900, ready=False), pod("held", age=60, node="")],
-        ["running"],
+        {},
+    ),
+    "of those that run one is marked, whoever waits for a node": (
+        [pod("older", age=900), pod("running", age=300), pod("held", age=60, node="", cost="7000")],
+        {"running": 1000},
     ),
     "one that is being deleted is not kept": (
         [pod("leaving", age=30, terminating=-5), pod("a", age=900), pod("b", age=60)],
-        ["b"],
+        {"b": 1000},
     ),
-    "one that nobody controls is not kept": ([ownerless("stray", age=5), pod("a", age=900), pod("b", age=60)], ["b"]),
-    "the mark is set once": ([pod("a", age=900), pod("b", age=60, keep=True)], []),
-    "a single pod needs no mark": ([pod("a")], []),
-    "a single pod of it beside a stray one needs none either": ([pod("a"), ownerless("stray")], []),
+    "one that nobody controls is not kept, and its cost is no measure": (
+        [ownerless("stray", age=5, cost="7000"), pod("a", age=900), pod("b", age=60)],
+        {"b": 1000},
+    ),
+    "the mark is set once": ([pod("a", age=900), pod("b", age=60, cost="1000")], {}),
+    "a mark of an earlier time on another pod is outbid": (
+        [pod("a", age=900, cost="1000"), pod("b", age=60)],
+        {"b": 2000},
+    ),
+    "a mark that another pod has as well is outbid": (
+        [pod("a", age=900, cost="1000"), pod("b", age=60, cost="1000")],
+        {"b": 2000},
+    ),
+    "the dearest of several others is outbid": (
+        [pod("a", age=900, cost="40"), pod("b", age=800, cost="-3"), pod("c", age=60, cost="39")],
+        {"c": 1040},
+    ),
+    "what costs more than the others as it is needs no mark": ([pod("a", age=900, cost="-3"), pod("b", age=60)], {}),
+    "others that are cheaper than nothing are outbid too": (
+        [pod("a", age=900, cost="-3"), pod("b", age=60, cost="-3")],
+        {"b": 997},
+    ),
+    "a cost that is no number is none": ([pod("a", age=900, cost="much"), pod("b", age=60)], {"b": 1000}),
+    "a single pod needs no mark": ([pod("a")], {}),
+    "a single pod of it beside a stray one needs none either": ([pod("a"), ownerless("stray")], {}),
 }
 
 
 @pytest.mark.parametrize(("pods", "expected"), KEEP.values(), ids=KEEP)
-def test_which_pod_is_marked_to_be_kept_when_the_deployment_shrinks(pods: list[Pod], expected: list[str]) -> None:
+def test_which_pod_is_marked_to_be_kept_when_the_deployment_shrinks(pods: list[Pod], expected: dict[str, int]) -> None:
     assert kept(todo(deployment=SURPLUS, pods=pods)) == expected
+    assert kept(todo(deployment=pinned(replicas=3), pods=pods)) == expected
 
 
 def test_a_deployment_that_does_not_shrink_has_no_pod_to_mark() -> None:
     rolling = pinned(strategy="RollingUpdate")
-    assert kept(todo(deployment=rolling, pods=[pod("a", age=900), pod("b", age=60)])) == []
+    assert kept(todo(deployment=rolling, pods=[pod("a", age=900), pod("b", age=60)])) == {}
 
 
 def test_the_order_in_which_pods_are_listed_does_not_choose_the_one_to_keep() -> None:
@@ -511,12 +648,14 @@ WELL: dict[str, Node | None] = {"node-1": node()}
 SILENT: dict[str, Node | None] = {"node-1": node(ready=False)}
 OFF: dict[str, Node | None] = {"node-1": node(ready=False, out_of_service=True)}
 NO_NODE: dict[str, Node | None] = {"node-1": None}
+BACK: dict[str, Node | None] = {"node-1": node(since=-5)}
 
 # The pod and what is known of its node; whether it is forced under WhenProven, under Force, under Never.
 STUCK: dict[str, tuple[Pod, dict[str, Node | None], tuple[bool, bool, bool]]] = {
     "never bound": (NEVER_BOUND, {}, (True, True, False)),
     "terminal phase": (FAILED, SILENT, (True, True, False)),
     "all containers ended on a Ready node": (STOPPED, WELL, (True, True, False)),
+    "all containers ended on a node that is Ready again for a moment": (STOPPED, BACK, (False, True, False)),
     "node object gone": (HUNG, NO_NODE, (True, True, False)),
     "node out of service": (HUNG, OFF, (True, True, False)),
     "node silent, last seen running": (HUNG, SILENT, (False, True, False)),
@@ -546,6 +685,17 @@ def test_a_finalizer_of_somebody_else_is_never_stripped_nor_the_pod_forced(
     held = pod("hung", terminating=90, finalizers=["example.com/backup"])
     made = todo(telegram_bot(spec=adopts(stuckPods={"policy": policy})), pods=[held], nodes=nodes)
     assert made.actions == ()
+
+
+def test_a_pod_whose_containers_have_ended_goes_when_its_node_has_been_ready_for_a_minute() -> None:
+    seen = world(pods=[STOPPED], nodes=BACK)
+    assert [deleted(plan(seen, at(seconds))) for seconds in (0, 54, 55)] == [[], [], ["hung!"]]
+
+
+def test_a_pod_whose_containers_have_ended_has_a_minute_for_its_last_words_however_short_after_seconds_is() -> None:
+    eager = telegram_bot(spec=adopts(stuckPods={"afterSeconds": 0}))
+    seen = world(eager, pods=[pod("hung", terminating=1, containers=[ended()])], nodes=WELL)
+    assert [deleted(plan(seen, at(seconds))) for seconds in (0, 58, 59)] == [[], [], ["hung!"]]
 
 
 def test_the_event_of_an_unproven_force_delete_says_so() -> None:
@@ -660,6 +810,11 @@ DEADLINES: dict[str, tuple[dict[str, Any], float | None]] = {
         {"pods": [pod(terminating=900)], "nodes": SILENT},
         SOON,
     ),
+    "a pod whose containers have ended is looked at again until that is proven": (
+        {"pods": [pod(terminating=900, containers=[ended()])], "nodes": BACK},
+        SOON,
+    ),
+    "a Deployment that is let go of is looked at again": ({"pods": [pod()], "leftovers": (pinned("before"),)}, SOON),
     "a deadline nearer than that counts": (
         {"pods": [pod("a", terminating=900), pod("b", terminating=57)], "nodes": SILENT},
         3.0,
@@ -685,20 +840,25 @@ def test_a_request_that_fails_is_named_as_an_admin_writes_it_into_a_role() -> No
     ]
 
 
-# --- One pass is enough ---------------------------------------------------------------------------------------------
+# --- Then it is enough ----------------------------------------------------------------------------------------------
+
+# What a user's Deployment may look like, and how many patches it takes.
+UNPINNED: dict[str, tuple[Json, int]] = {
+    "one replica, rolling": (deployment_body(), 1),
+    "scaled and rolling": (deployment_body(replicas=3), 2),
+    "without a pod": (deployment_body(replicas=0), 2),
+    "Recreate already": (deployment_body(strategy="Recreate"), 1),
+    "locked on another identity": (deployment_body(template=template_body(lock="somebody-else")), 1),
+    "with an affinity of its own": (deployment_body(template=template_body(affinity={"nodeAffinity": {"x": 1}})), 1),
+}
 
 
-def test_what_the_patch_asks_for_is_all_that_was_missing() -> None:
-    """INV-8: once the world is as the first plan wants it, there is no second."""
-    for body in (
-        deployment_body(replicas=3),
-        deployment_body(strategy="Recreate"),
-        deployment_body(template=template_body(lock="somebody-else")),
-        deployment_body(template=template_body(affinity={"nodeAffinity": {"x": 1}})),
-    ):
-        (patch,) = patches(todo(deployment=parsed(body)))
-        after = parsed(merged(body, patch))
-        assert todo(deployment=after).actions == ()
+@pytest.mark.parametrize(("body", "count"), UNPINNED.values(), ids=UNPINNED)
+def test_what_the_patches_ask_for_is_all_that_was_missing(body: Json, count: int) -> None:
+    """INV-8: once the world is as the plans want it, there is nothing more to do."""
+    for _ in range(count):
+        body = after(body, todo(deployment=parsed(body)))
+    assert todo(deployment=parsed(body)).actions == ()
 
 
 def test_an_owned_deployment_that_was_just_applied_is_left_alone() -> None:

@@ -96,7 +96,7 @@ def test_a_namespace_that_is_named_twice_is_watched_once(config: str) -> None:
     assert read({"KUBECONFIG": config}, ("shop", "sales", "shop")).namespaces == ("shop", "sales")
 
 
-@pytest.mark.parametrize("name", ["Shop", "shop_1", "-shop", "shop-", "", "a" * 64, "shop,sales", "*"])
+@pytest.mark.parametrize("name", ["Shop", "shop_1", "-shop", "shop-", "", "a" * 64, "shop,sales", "*", "shop\n"])
 def test_a_name_that_no_namespace_has_is_refused(config: str, name: str) -> None:
     text = refusal({"KUBECONFIG": config}, ("shop", name))
     assert text.startswith(f"--namespace: {name!r}")
@@ -124,12 +124,34 @@ def test_a_bot_api_of_ones_own(config: str, url: str, taken: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "api.telegram.org", "ftp://api.telegram.org", "https://", "https:///bot", "https://x/?a=1", "https://x/#a"],
+    [
+        "",
+        "api.telegram.org",
+        "ftp://api.telegram.org",
+        "https://",
+        "https:///bot",
+        "https://x/?a=1",
+        "https://x/#a",
+        "http://[::1",
+        "http://host:port",
+        "http://host:99999",
+        "https://a b",
+    ],
 )
 def test_what_is_not_the_base_of_a_bot_api_is_refused(config: str, url: str) -> None:
     text = refusal({"KUBECONFIG": config, "TELEGRAM_API_URL": url})
     assert text.startswith("TELEGRAM_API_URL: ")
     assert "https://api.telegram.org" in text
+
+
+@pytest.mark.parametrize("before", ["", "https://"], ids=["without a scheme", "with one"])
+def test_the_token_in_the_address_of_a_call_is_refused_and_not_shown(config: str, before: str) -> None:
+    """INV-7: people paste the address of a call."""
+    secret = "AAFq9Zr0bXw3KjT5uYv1LmNp8sQeHd2GcRk"
+    url = f"{before}api.telegram.org/bot{7301948265}:{secret}/getMe"
+    text = refusal({"KUBECONFIG": config, "TELEGRAM_API_URL": url})
+    assert text.startswith(f"TELEGRAM_API_URL: '{before}api.telegram.org'")
+    assert secret not in text
 
 
 # --- All of them ----------------------------------------------------------------------------------------------------

@@ -195,6 +195,28 @@ async def test_a_list_does_not_take_back_what_we_have_written_since() -> None:
     assert versions(cache.store) == {"bot-a": "8"}
 
 
+async def test_a_list_says_nothing_of_what_came_into_being_after_it() -> None:
+    """What we wrote ourselves is known before its watch event, which then is no news."""
+    cache, told = informer([], version=100)
+    learned(cache, at_version(105, "new"))
+    await cache._list("/api/v1/pods")
+    cache._take(line("ADDED", raw(at_version(105, "new"))))
+    assert told == [(None, "u1")]
+    assert versions(cache.store) == {"new": "105"}
+
+
+@pytest.mark.parametrize(
+    ("known", "left"),
+    [(99, {}), (100, {}), (101, {"bot-a": "101"})],
+    ids=["older than the list: gone", "as old as the list: gone", "newer than the list: it stays"],
+)
+async def test_a_list_judges_what_is_as_old_as_itself(known: int, left: dict[str, str]) -> None:
+    cache, _ = informer([], version=100)
+    learned(cache, at_version(known))
+    await cache._list("/api/v1/pods")
+    assert versions(cache.store) == left
+
+
 async def test_the_list_of_one_namespace_says_nothing_of_another() -> None:
     path = "/api/v1/namespaces/shop/pods"
     cache, told = informer([], path=path)

@@ -50,7 +50,9 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(workqueue, "time", clock)
-    monkeypatch.setattr(workqueue, "asyncio", SimpleNamespace(get_running_loop=lambda: clock))
+    monkeypatch.setattr(
+        workqueue, "asyncio", SimpleNamespace(get_running_loop=lambda: clock, CancelledError=asyncio.CancelledError)
+    )
     return clock
 
 
@@ -136,6 +138,17 @@ async def test_a_worker_that_has_gone_takes_no_key_with_it(queue: WorkQueue[str]
     gone.cancel()
     await asyncio.wait([gone])
     queue.add("shop")
+    async with asyncio.timeout(5):
+        assert await stays == "shop"
+
+
+async def test_a_worker_that_goes_when_its_key_comes_leaves_it_to_another(queue: WorkQueue[str]) -> None:
+    """Woken and cancelled in one turn of the loop."""
+    gone, stays = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("shop")
+    gone.cancel()
+    await asyncio.wait([gone])
     async with asyncio.timeout(5):
         assert await stays == "shop"
 

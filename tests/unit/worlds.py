@@ -106,7 +106,7 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
     terminating: float | None = None,
     grace: int = 30,
     finalizers: Sequence[str] = (),
-    keep: bool = False,
+    cost: str | None = None,
     reason: str = "",
     unscheduled: str = "",
     unreported: Sequence[str] = (),
@@ -115,7 +115,7 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
 
     `node=""` was never bound; `terminating` is how long ago its deletionTimestamp was, negative while it is to come;
     `controller=None` is a pod that nobody controls; `unscheduled` is what the scheduler says of it; `unreported` names
-    containers that no kubelet has reported.
+    containers that no kubelet has reported; `cost` is its pod-deletion-cost, as somebody has written it.
     """
     reported = list(containers) if containers is not None else [running(since=-age, ready=ready)] if node else []
     labels = {"pod-template-hash": template_hash, "app": "telegram-bot", **({"singleton.bot/bot": bot} if bot else {})}
@@ -127,7 +127,7 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
         "creationTimestamp": stamp(-age),
         "labels": labels,
         "finalizers": list(finalizers),
-        "annotations": {"controller.kubernetes.io/pod-deletion-cost": "1000"} if keep else {},
+        "annotations": {} if cost is None else {"controller.kubernetes.io/pod-deletion-cost": cost},
     }
     if controller:
         kind, owner = controller
@@ -154,10 +154,14 @@ def ownerless(name: str, **facts: Any) -> Pod:
     return pod(name, controller=None, **facts)
 
 
-def node(name: str = "node-1", *, ready: bool = True, out_of_service: bool = False) -> Node:
-    """Return a node; one that is not ready is one whose kubelet is not heard of."""
+def node(
+    name: str = "node-1", *, ready: bool = True, since: float | None = -3600.0, out_of_service: bool = False
+) -> Node:
+    """Return a node; one that is not ready is one whose kubelet is not heard of. `since` is when that last changed."""
     taints = [{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}] if out_of_service else []
-    status = {"conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}]}
+    told = {"type": "Ready", "status": "True" if ready else "Unknown"}
+    told |= {} if since is None else {"lastTransitionTime": stamp(since)}
+    status = {"conditions": [told]}
     body = {"metadata": {"name": name}, "spec": {"taints": taints}, "status": status}
     return parse_node(json.dumps(body).encode())
 
@@ -202,13 +206,16 @@ def deployment_body(  # noqa: PLR0913  each argument is one fact about the Deplo
     generation: int = 3,
     settled: bool = True,
     updated: int | None = None,
+    total: int | None = None,
+    terminating: int = 0,
     going: bool = False,
     failing: str = "",
     annotations: Json | None = None,
 ) -> Json:
     """Return a Deployment as the API server sends it. `owner` is kind, name and uid of its controller.
 
-    `settled` says that its own controller has seen its newest generation; `updated` counts pods of its newest template.
+    `settled` says that its own controller has seen its newest generation; `updated` counts pods of its newest template,
+    `total` those of every template, and `terminating` those on their way out, which no other count holds.
     """
     metadata: Json = {
         "name": name,
@@ -237,7 +244,9 @@ def deployment_body(  # noqa: PLR0913  each argument is one fact about the Deplo
         },
         "status": {
             "observedGeneration": generation if settled else generation - 1,
+            "replicas": replicas if total is None else total,
             "updatedReplicas": replicas if updated is None else updated,
+            "terminatingReplicas": terminating,
             "conditions": told,
         },
     }
@@ -269,6 +278,21 @@ def merged(target: Any, patch: Any) -> Any:
         else:
             out[key] = merged(out.get(key), value)
     return out
+
+
+def patched(body: Json, patch: Json) -> Json:
+    """Return a Deployment after a patch: a change of its spec is a new generation, which nobody has acted on yet."""
+    generation = body["metadata"]["generation"] + ("spec" in patch)
+    after: Json = merged(merged(body, patch), {"metadata": {"generation": generation}})
+    return after
+
+
+def acted(body: Json) -> Json:
+    """Return a Deployment whose own controller has seen its newest generation and made all its pods anew."""
+    count = body["spec"]["replicas"]
+    status = {"observedGeneration": body["metadata"]["generation"], "replicas": count, "updatedReplicas": count}
+    after: Json = merged(body, {"status": status})
+    return after
 
 
 # --- TelegramBots ---------------------------------------------------------------------------------------------------
@@ -365,9 +389,9 @@ def world(bot: Bot | None = None, *, pods: Iterable[Pod] = (), **known: Any) -> 
     return Observed(namespace=bot.namespace, name=bot.name, bot=bot, pods=tuple(pods), **facts)
 
 
-def orphaned(*leftovers: Deployment) -> Observed:
+def orphaned(*leftovers: Deployment, pods: Iterable[Pod] = ()) -> Observed:
     """Return what a pass knows of a TelegramBot that is gone."""
-    return Observed(namespace=NAMESPACE, name=BOT, bot=None, leftovers=leftovers)
+    return Observed(namespace=NAMESPACE, name=BOT, bot=None, leftovers=leftovers, pods=tuple(pods))
 
 
 def status_of(seen: Observed, seconds: float = 0.0) -> Json:
