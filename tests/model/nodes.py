@@ -188,6 +188,8 @@ class Nodes:
             self.api.delete("Pod", key_of(pod), now, uid=uid_of(pod), grace=0)
 
     def _report_the_end(self, pod: Json, each: Container, now: datetime) -> None:
+        """Write the terminal phase; this kubelet will never start the container again, cut off or not."""
+        self._put(replace(each, stop_at=each.stop_at or now))
         reason = {"reason": "Evicted"} if each.evicted else {}
         phase = "Failed" if each.exit_code or each.evicted else "Succeeded"
         self._report(pod, {"phase": phase, **reason, **_status(each, {"terminated": _terminated(each, now)})})
