@@ -30,6 +30,8 @@ ANNOTATION_TEMPLATE = f"{GROUP}/template"
 ANNOTATION_CONTAINER = f"{GROUP}/container"
 # Kubernetes' own, read by a ReplicaSet that shrinks.
 ANNOTATION_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+# Kubernetes' own, on the ReplicaSets of a Deployment: the Deployment's replicas when its controller last scaled them.
+ANNOTATION_DESIRED = "deployment.kubernetes.io/desired-replicas"
 TAINT_OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 # Every kubelet sets it, all with the same value in a cluster of one operating system: one turn in the whole cluster.
 TOPOLOGY_KEY = "kubernetes.io/os"

@@ -61,6 +61,20 @@ async def test_adoption_in_the_middle_of_a_rolling_update_ends_with_one_pod_of_t
         await world.settled()
 
 
+async def test_a_rollout_that_somebody_else_has_made_hang_goes_on(bed: Bed, ns: str, operate: Operate) -> None:
+    """Replicas and Recreate set at once in a rolling update: Kubernetes then does neither, and two versions stay."""
+    world = await World.make(bed, ns)
+    await middle_of_a_rolling_update(world, 3)
+    await world.patch({"replicas": 1, "strategy": {"type": "Recreate", "rollingUpdate": None}})
+    await world.rested()
+    assert len(bed.alive(world.bot)) == 4
+    async with operate():
+        await bed.apply(world.resource())
+        await bed.until(lambda: len(bed.alive(world.bot)) == 1, what="one process")
+        await world.patch({"template": {"spec": {"containers": [world.container()]}}})
+        await world.settled()
+
+
 async def test_suspending_in_the_middle_of_a_rolling_update_leaves_no_pod(bed: Bed, ns: str, operate: Operate) -> None:
     world = await World.make(bed, ns, spec={"suspend": True})
     await middle_of_a_rolling_update(world, 1)

@@ -60,7 +60,18 @@ class DeletePod:
     why: str
 
 
-Action = LabelPod | KeepPod | PatchDeployment | ApplyDeployment | DeletePod
+@dataclass(frozen=True, slots=True)
+class EmptyReplicaSet:
+    """Scale a ReplicaSet to zero."""
+
+    namespace: str
+    replica_set: str
+    uid: str
+    reason: str
+    why: str
+
+
+Action = LabelPod | KeepPod | PatchDeployment | ApplyDeployment | EmptyReplicaSet | DeletePod
 
 
 def describe(action: Action) -> tuple[str, str]:
@@ -70,5 +81,7 @@ def describe(action: Action) -> tuple[str, str]:
             return "patch", "pods"
         case PatchDeployment() | ApplyDeployment():
             return "patch", "deployments.apps"
+        case EmptyReplicaSet():
+            return "patch", "replicasets.apps"
         case DeletePod():
             return "delete", "pods"

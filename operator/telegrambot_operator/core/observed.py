@@ -4,6 +4,8 @@ TelegramBot ----- spec, previous status         Deployment ---- the target, and 
 Secret ---------- a bot id, or why there is none   Pods ---------- all that carry the identity, and the target's own
 rivals ---------- other TelegramBots with the      nodes --------- only those of pods that hang, read live
                   same Deployment or identity      ReplicaSets --- only those behind duplicates, read live
+                                                   versions ------ the target's own ReplicaSets, read live, while it
+                                                                   has pods of an older template
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
 """
@@ -167,6 +169,7 @@ class Observed:
     pods: tuple[Pod, ...] = ()
     nodes: Mapping[str, Node | None] = field(default_factory=dict)
     replica_sets: Mapping[str, ReplicaSet | None] = field(default_factory=dict)
+    versions: tuple[ReplicaSet, ...] = ()
     rivals: tuple[Rival, ...] = ()
     findings: tuple[PodFinding, ...] = ()
     spans: tuple[PodSpan, ...] = ()

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
 from . import desired
-from .actions import Action, ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment
+from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, overdue, overdue_at
 from .holds import Hold, identity_winner, may_not_act
 from .observed import Bot, Observed
@@ -71,6 +71,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *release(seen),
         *_labels(seen, bot),
         *_pin(seen, bot, spec, count),
+        *_go_on_with_a_rollout_that_hangs(seen),
         *_delete_extras(seen, removable),
         *_delete_stuck(seen, spec, stuck),
         *_delete_remains(seen),
@@ -112,6 +113,25 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
         )
     elif deployment.spec.replicas == count and lock == desired.lock_name(spec, seen.identity):
         yield from _update(seen, bot, deployment, count)
+
+
+def _go_on_with_a_rollout_that_hangs(seen: Observed) -> Iterator[Action]:
+    """Empty the ReplicaSets of a Deployment whose rollout hangs for ever; its controller then makes the right one.
+
+    That controller takes a change of replicas before any rollout. Under Recreate it does not carry the change out while
+    two ReplicaSets have pods, nor note it on one that has the right number already, and so never comes to the rollout
+    (see `desired.may_be_scaled`). We do not lead it there, but somebody else's change can.
+    """
+    deployment = seen.deployment
+    if deployment is None or deployment.spec.strategy.type != "Recreate":
+        return
+    active = [each for each in seen.versions if each.spec.replicas]
+    if len(active) < 2 and all(each.was_scaled_for(deployment) for each in active):
+        return
+    for each in active:
+        name = each.metadata.name
+        why = f"ReplicaSet {name} is scaled to 0: the rollout of Deployment {deployment.name} hung on it."
+        yield EmptyReplicaSet(seen.namespace, name, each.metadata.uid, "RolloutUnblocked", why)
 
 
 def _update(seen: Observed, bot: Bot, deployment: Deployment, count: int) -> Iterator[Action]:

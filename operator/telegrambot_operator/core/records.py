@@ -39,6 +39,7 @@ class Annotations(msgspec.Struct, frozen=True, gc=False):
     deletion_cost: str | None = msgspec.field(default=None, name=names.ANNOTATION_DELETION_COST)
     template: str | None = msgspec.field(default=None, name=names.ANNOTATION_TEMPLATE)
     container: str | None = msgspec.field(default=None, name=names.ANNOTATION_CONTAINER)
+    desired: str | None = msgspec.field(default=None, name=names.ANNOTATION_DESIRED)
 
 
 class Meta(Record, frozen=True):
@@ -224,6 +225,11 @@ class Deployment(Record, frozen=True):
         return self.status.observed_generation >= self.metadata.generation
 
     @property
+    def has_old_pods(self) -> bool:
+        """Whether it has acted on its latest change, and still has pods of an older template."""
+        return self.settled and self.status.replicas > self.status.updated_replicas
+
+    @property
     def rolled_out(self) -> bool:
         """Whether it is settled, and its pods are of the present template."""
         return self.settled and self.status.updated_replicas >= self.spec.replicas
@@ -323,6 +329,10 @@ class ReplicaSet(Record, frozen=True):
 
     metadata: Meta
     spec: ReplicaSetSpec = ReplicaSetSpec()
+
+    def was_scaled_for(self, deployment: Deployment) -> bool:
+        """Whether the Deployment's controller has taken in the replicas that the Deployment has now."""
+        return self.metadata.annotations.desired == str(deployment.spec.replicas)
 
 
 def template_of(deployment: Deployment) -> Template:

@@ -3,12 +3,21 @@
 import logging
 
 from .. import names
-from ..core.actions import Action, ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
+from ..core.actions import (
+    Action,
+    ApplyDeployment,
+    DeletePod,
+    EmptyReplicaSet,
+    KeepPod,
+    LabelPod,
+    PatchDeployment,
+    describe,
+)
 from ..core.events import Event
 from ..core.observed import Bot, Failure
 from ..core.records import Deployment, Pod
 from .informer import Informer
-from .kube import APPLY, DEPLOYMENTS, PODS, Kube, KubeError, path
+from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
 from .report import Reporter
 
 log = logging.getLogger(__name__)
@@ -61,6 +70,10 @@ class Executor:
                 await self._patch_deployment(bot, action)
             case ApplyDeployment():
                 await self._apply_deployment(bot, action)
+            case EmptyReplicaSet():
+                body = {"metadata": {"uid": action.uid}, "spec": {"replicas": 0}}
+                await self._kube.patch(path(REPLICASETS, action.namespace, action.replica_set), body)
+                self._tell(bot, action.reason, action.why)
             case DeletePod():
                 await self._delete_pod(bot, action)
 

@@ -112,6 +112,7 @@ class Observer:
             pods=tuple(pods),
             nodes=await self._nodes(bot, pods, now, failures),
             replica_sets=await self._replica_sets(bot, deployment, pods, failures),
+            versions=await self._versions(deployment, failures),
             rivals=self._bots.rivals(bot, identity),
             findings=self._findings(bot, pods, patterns),
             spans=self._spans(identity, pods, now),
@@ -247,6 +248,23 @@ class Observer:
                 failures.append(error.failure)
         return found
 
+    async def _versions(self, deployment: Deployment | None, failures: list[Failure]) -> tuple[ReplicaSet, ...]:
+        """Read the ReplicaSets of a Deployment that has old pods, unless our Deployment is older than what they say."""
+        if deployment is None or not deployment.has_old_pods:
+            return ()
+        meta = deployment.metadata
+        try:
+            query = {"labelSelector": selector(deployment)}
+            where = path(REPLICASETS, meta.namespace)
+            found = await self._read("replicasets.apps", where, _replica_set_list, **query) or []
+            now = await self._read("deployments.apps", path(DEPLOYMENTS, meta.namespace, meta.name), parse_deployment)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return ()
+        if now is None or now.metadata.resource_version != meta.resource_version:
+            return ()
+        return tuple(each for each in found if each.metadata.controller and each.metadata.controller.uid == meta.uid)
+
     # --- Conflicts --------------------------------------------------------------------------------------------------
 
     def _follow(
@@ -289,9 +307,13 @@ def selector(deployment: Deployment) -> str:
     return ",".join(parts)
 
 
-class _Pods(msgspec.Struct):
+class _Items(msgspec.Struct):
     items: list[msgspec.Raw] = []
 
 
 def _pod_list(data: bytes) -> list[Pod]:
-    return [parse_pod(bytes(item)) for item in msgspec.json.decode(data, type=_Pods).items]
+    return [parse_pod(bytes(item)) for item in msgspec.json.decode(data, type=_Items).items]
+
+
+def _replica_set_list(data: bytes) -> list[ReplicaSet]:
+    return [parse_replica_set(bytes(item)) for item in msgspec.json.decode(data, type=_Items).items]
