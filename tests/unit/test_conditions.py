@@ -395,6 +395,11 @@ CONFLICTED: Table = {
 RECONCILING: Table = {
     "all is well": (world(pods=SERVING), "False Settled", []),
     "suspended": (world(SUSPENDED, deployment=pinned(replicas=0)), "False Settled", []),
+    "suspended, and the Deployment has not acted on it": (
+        world(SUSPENDED, deployment=pinned(replicas=0, settled=False)),
+        "True RollingOut",
+        [DEPLOYMENT],
+    ),
     "something is being repaired": (world(deployment=pinned(replicas=3)), "True Repairing", []),
     "a request failed that will be made again": (
         world(pods=SERVING, failures=(UNWELL,)),
@@ -671,8 +676,14 @@ UNSETTLED = world(deployment=pinned(settled=False), pods=SERVING)
         (world(pods=SERVING), ("False", "Settled")),
         (world(deployment=pinned(updated=0), pods=SERVING), ("True", "RollingOut")),
         (world(deployment=pinned(replicas=3), pods=SERVING), ("True", "RollingOut")),
+        (world(pods=SERVING, failures=(UNWELL,)), ("True", "RollingOut")),
     ],
-    ids=["settled stays settled", "a rollout goes on", "a repair goes on as a rollout"],
+    ids=[
+        "settled stays settled",
+        "a rollout goes on",
+        "a repair goes on as a rollout",
+        "a repair of a bot that is ready does so too",
+    ],
 )
 def test_while_the_deployment_has_not_acted_reconciling_keeps_its_word(
     before: Observed, expected: tuple[str, str]

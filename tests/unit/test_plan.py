@@ -412,6 +412,33 @@ def test_an_owned_deployment_whose_template_has_changed_is_applied_again() -> No
     assert action.body["spec"]["template"]["spec"]["containers"][0]["image"] == "shop/bot:2"
 
 
+def test_a_new_template_of_an_owned_deployment_waits_until_its_replicas_are_right() -> None:
+    """It is applied together with the replicas, which may not change while a rollout has old pods."""
+    stored = owned_body(settled=False, updated=1)
+    newer = telegram_bot(spec=owns(template={"spec": {"containers": [{"name": "bot", "image": "shop/bot:2"}]}}))
+    scaled = merged(stored, {"spec": {"replicas": 3}, "status": {"replicas": 3}})
+    assert todo(newer, deployment=parsed(scaled)).actions == ()
+    assert kinds(todo(newer, deployment=parsed(stored))) == ["ApplyDeployment"]
+
+
+def test_the_lock_of_an_owned_deployment_stays_while_somebody_may_wait_behind_it() -> None:
+    unlocked = telegram_bot(spec=owns(lock="None"))
+    waiting = [pod("a", controller=OWN_SET, terminating=-5), pod("b", controller=OWN_SET, node="")]
+    assert todo(unlocked, deployment=parsed(owned_body()), pods=waiting).actions == ()
+    assert kinds(todo(unlocked, deployment=parsed(owned_body()), pods=waiting[1:])) == ["ApplyDeployment"]
+
+
+OWN_SET = ("ReplicaSet", f"{BOT}-6c9d")
+
+
+def owned_body(**facts: Any) -> Json:
+    """The Deployment that a TelegramBot with a template owns, as it is stored."""
+    (created,) = todo(OWNED, deployment=None).actions
+    assert isinstance(created, ApplyDeployment)
+    body: Json = merged(deployment_body(BOT, strategy="Recreate", **facts), created.body)
+    return body
+
+
 def test_while_an_owned_deployment_is_made_pods_that_wear_its_identity_are_left_alone() -> None:
     made = todo(OWNED, deployment=None, pods=[pod("of-another-deployment")])
     assert kinds(made) == ["ApplyDeployment"]
