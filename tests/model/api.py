@@ -44,6 +44,16 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
+def replacing(found: Json, wanted: Json) -> Json:
+    """Return the merge patch that makes of one object exactly the other."""
+    gone: Json = {name: None for name in found if name not in wanted}
+    return gone | {name: _replacing(found.get(name), value) for name, value in wanted.items()}
+
+
+def _replacing(found: Any, wanted: Any) -> Any:
+    return replacing(found, wanted) if isinstance(found, dict) and isinstance(wanted, dict) else wanted
+
+
 def key_of(thing: Json) -> Key:
     """Return namespace and name."""
     return thing["metadata"].get("namespace", ""), thing["metadata"]["name"]

@@ -37,6 +37,15 @@ def spec_of(**fields: object) -> Json:
     return {**spec, **fields}
 
 
+def owning_spec(version: str, **fields: object) -> Json:
+    """Return a TelegramBot's spec that owns its Deployment, and runs this version in it."""
+    template = {"metadata": {"labels": APP}, "spec": {"containers": [{"name": "bot", "image": version}]}}
+    return {
+        **{name: value for name, value in spec_of(**fields).items() if name != "deploymentRef"},
+        "template": template,
+    }
+
+
 class Cluster:
     """A cluster with two nodes. Every method is one atomic step of the world."""
 
@@ -146,6 +155,15 @@ class Cluster:
         body = {"metadata": {"namespace": key[0], "name": key[1]}, "spec": spec_of(**fields)}
         self.api.create("TelegramBot", body, self.now)
 
+    def apply_owner(self, version: str = "a", **fields: object) -> None:
+        """Create a TelegramBot that owns its Deployment, or give it another version of its template."""
+        spec = owning_spec(version, **fields)
+        if self.api.get("TelegramBot", BOT) is None:
+            meta = {"namespace": BOT[0], "name": BOT[1]}
+            self.api.create("TelegramBot", {"metadata": meta, "spec": spec}, self.now)
+        else:
+            self.edit_bot(template=spec["template"], **fields)
+
     def edit_bot(self, key: Key = BOT, **fields: object) -> None:
         """Change fields of a TelegramBot's spec."""
         if self.api.get("TelegramBot", key):
@@ -171,7 +189,8 @@ class Cluster:
     def replace_template(self, version: str) -> None:
         """Replace the whole template, as kubectl replace does: a lock in it is lost."""
         if (deployment := self.deployment()) is not None:
-            template = {"metadata": {"labels": APP}, "spec": {"containers": [{"name": "bot", "image": version}]}}
+            labels = deployment["spec"]["selector"]["matchLabels"]
+            template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "bot", "image": version}]}}
             self.api.patch("Deployment", DEPLOYMENT, {"spec": {"template": None}})
             self.api.patch("Deployment", DEPLOYMENT, {"spec": {**deployment["spec"], "template": template}})
 
@@ -193,11 +212,10 @@ class Cluster:
             self.api.patch("ReplicaSet", key_of(each), {"spec": {"replicas": 0}})
         return bool(stuck)
 
-    def recreate_deployment(self) -> None:
-        """Delete the Deployment and create it again at once, as it was at first."""
+    def delete_deployment(self) -> None:
+        """Delete the Deployment; the garbage collector deletes what it owned."""
         if self.deployment() is not None:
             self.api.delete("Deployment", DEPLOYMENT, self.now)
-        self.apply_deployment()
 
     def delete_pod(self, pod: Json) -> None:
         """kubectl delete pod; an eviction through the API and a drain do the same."""
@@ -206,6 +224,18 @@ class Cluster:
     def force_delete(self, pod: Json) -> None:
         """kubectl delete pod --force --grace-period=0: the process lives on for its grace period."""
         self.api.delete("Pod", key_of(pod), self.now, grace=0)
+
+    def add_foreign(self, name: str) -> None:
+        """Create a ReplicaSet of nobody's with the Deployment's template, as one that a cascade has spared."""
+        if (deployment := self.deployment()) is not None and not self.api.get("ReplicaSet", (NAMESPACE, name)):
+            meta = {"namespace": NAMESPACE, "name": name, "annotations": {}}
+            spec = {"replicas": 1, "template": deployment["spec"]["template"]}
+            self.api.create("ReplicaSet", {"metadata": meta, "spec": spec}, self.now)
+
+    def remove_foreign(self, name: str) -> None:
+        """Delete a ReplicaSet; its pods follow."""
+        if self.api.get("ReplicaSet", (NAMESPACE, name)):
+            self.api.delete("ReplicaSet", (NAMESPACE, name), self.now)
 
     def add_stray(self, name: str, labels: Json) -> None:
         """Create a pod without an owner that runs the bot."""

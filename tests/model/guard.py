@@ -30,8 +30,8 @@ from telegrambot_operator.core.records import (
     template_of,
 )
 
-from .api import Json, Key, Refused, Store
-from .cluster import APP, TOKEN, Cluster
+from .api import Json, Key, Refused, Store, merge, replacing
+from .cluster import TOKEN, Cluster
 
 SECRET = {"data": {"token": base64.b64encode(TOKEN.encode()).decode()}}
 
@@ -133,7 +133,7 @@ class Guard:
     def _pods_of(self, bot: Bot, deployment: Deployment | None, identity: str) -> list[Pod]:
         pods = {pod.uid: pod for pod in self._cached_pods() if pod.metadata.labels.bot == identity}
         if deployment is not None and _needs_census(bot, deployment, identity, list(pods.values())):
-            live = [self._pod(each) for each in self.cluster.pods() if _selected(each)]
+            live = [self._pod(each) for each in self.cluster.pods() if _selected(each, deployment)]
             pods |= {pod.uid: pod for pod in live if pod.uid not in pods and belongs(pod, deployment)}
         return list(pods.values())
 
@@ -251,7 +251,8 @@ class Guard:
         if known is None:
             answer = self.cluster.api.create("Deployment", action.body, self.cluster.now)
         else:
-            answer = self.cluster.api.patch("Deployment", where, action.body)
+            whole = {"template": replacing(known["spec"]["template"], action.body["spec"]["template"])}
+            answer = self.cluster.api.patch("Deployment", where, merge(action.body, {"spec": whole}))
         self._applied[answer["metadata"]["uid"]] = answer["metadata"]["generation"]
         self._learn("Deployment", answer)
 
@@ -287,8 +288,9 @@ def _token(bot: Bot) -> TokenView:
     return understand.token(SECRET, ref.secret_key_ref) if ref else TokenView()
 
 
-def _selected(body: Json) -> bool:
-    return APP.items() <= (body["metadata"].get("labels") or {}).items()
+def _selected(body: Json, deployment: Deployment) -> bool:
+    labels = msgspec.json.decode(deployment.spec.selector)["matchLabels"]
+    return labels.items() <= (body["metadata"].get("labels") or {}).items()
 
 
 def _needs_census(bot: Bot, deployment: Deployment, identity: str, pods: list[Pod]) -> bool:

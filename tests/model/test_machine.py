@@ -48,20 +48,29 @@ FIXED_POINT = 5  # passes, at most, until an unchanged world gives nothing to do
 
 
 class World(RuleBasedStateMachine):
-    """One Deployment, one bot; everything that may happen to it."""
+    """One Deployment, one bot that adopts or owns it; everything that may happen to it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cluster = Cluster()
         self.guard = Guard(self.cluster)
         self.protected = False
+        self.started = False
+        self.owned = False
 
-    @initialize(replicas=st.integers(1, 3), strategy=STRATEGIES, seconds=st.sampled_from([0, 1, 3, 8, 40]))
-    def start(self, replicas: int, strategy: str, seconds: int) -> None:
-        """A Deployment runs, and is being adopted for some seconds already."""
-        self.cluster.apply_deployment(replicas, strategy)
-        self.cluster.run(5)
-        self.cluster.apply_bot()
+    @initialize(
+        replicas=st.integers(1, 3),
+        strategy=STRATEGIES,
+        owned=st.sampled_from([False, False, True]),
+        seconds=st.sampled_from([0, 1, 3, 8, 40]),
+    )
+    def start(self, replicas: int, strategy: str, owned: bool, seconds: int) -> None:
+        """A Deployment runs, and is being adopted for some seconds already; or the bot makes its own."""
+        self.started, self.owned = True, owned
+        if not owned:
+            self.cluster.apply_deployment(replicas, strategy)
+            self.cluster.run(5)
+        self.user_creates_bot(BOT)
         self.cluster.run(seconds, self.guard.run)
 
     # --- The user -------------------------------------------------------------------------------------------------
@@ -72,6 +81,11 @@ class World(RuleBasedStateMachine):
         if begun:
             self.cluster.deployments_step()
             self.cluster.replica_sets_step()
+
+    @rule(version=VERSIONS)
+    def user_edits_template(self, version: str) -> None:
+        if self.owned and self.cluster.api.get("TelegramBot", BOT):
+            self.cluster.apply_owner(version)
 
     @rule(replicas=st.integers(0, 3))
     def user_scales(self, replicas: int) -> None:
@@ -91,8 +105,11 @@ class World(RuleBasedStateMachine):
     @rule(whole=st.booleans())
     def user_replaces_template_or_deployment(self, whole: bool) -> None:
         self._beyond_unless(False)
-        if whole:
-            self.cluster.recreate_deployment()
+        if whole and self.owned:
+            self.cluster.delete_deployment()
+        elif whole:
+            self.cluster.delete_deployment()
+            self.cluster.apply_deployment()
         else:
             self.cluster.replace_template("c")
 
@@ -113,6 +130,15 @@ class World(RuleBasedStateMachine):
         self._beyond_unless(ours and not any(controllers.controller_of(pod) == {} for pod in self.cluster.pods()))
         self.cluster.add_stray(name, {LABEL_BOT: BOT_ID} if ours else {})
 
+    @rule(there=st.booleans())
+    def somebody_keeps_a_replica_set(self, there: bool) -> None:
+        """One without a Deployment, with the lock in its template: its pods come back however often they go."""
+        deployment = self.cluster.deployment()
+        if not there:
+            self.cluster.remove_foreign("foreign")
+        elif deployment is not None and _locked(deployment["spec"]["template"]):
+            self.cluster.add_foreign("foreign")
+
     @rule(index=INDEX, held=st.booleans())
     def somebody_sets_finalizer(self, index: int, held: bool) -> None:
         if (pod := self._pod(index)) is not None:
@@ -130,7 +156,11 @@ class World(RuleBasedStateMachine):
 
     @rule(key=BOTS)
     def user_creates_bot(self, key: Key) -> None:
-        if self.cluster.api.get("TelegramBot", key) is None:
+        if self.cluster.api.get("TelegramBot", key):
+            return
+        if self.owned and key == BOT:
+            self.cluster.apply_owner()
+        else:
             self.cluster.apply_bot(key)
 
     # --- Machines and processes -----------------------------------------------------------------------------------
@@ -247,7 +277,7 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once all faults end, the bot runs, the status says so, and nothing is written any more."""
-        if self.cluster.deployment() is None:  # not one step was taken
+        if not self.started:
             return
         self._end_of_trouble()
         settled = self.cluster.settle(self.guard.run)
@@ -262,6 +292,7 @@ class World(RuleBasedStateMachine):
         self.guard.restart()
         self.cluster.heal()
         self.cluster.delete_bot(SECOND)
+        self.cluster.remove_foreign("foreign")
         for name in ("debug", "copy"):
             pod = self.cluster.api.get("Pod", (BOT[0], name))
             if pod is not None and not deleting(pod) and LABEL_BOT not in pod["metadata"]["labels"]:
@@ -306,6 +337,11 @@ class World(RuleBasedStateMachine):
         deployment = self.cluster.deployment()
         return bool(deployment and controllers.controller_of(replica_set).get("uid") == uid_of(deployment))
 
+    def _lasting(self, container: Container) -> bool:
+        """Whether the API server shows the process until it has ended: not so after a force delete."""
+        pod = self.cluster.pod_of(container)
+        return pod is not None and pod["metadata"].get("deletionGracePeriodSeconds") != 0
+
     def _beyond_unless(self, within_reach: bool) -> None:
         self.protected = self.protected and within_reach
 
@@ -332,7 +368,7 @@ class World(RuleBasedStateMachine):
         pinned = spec["replicas"] <= 1 and spec["strategy"]["type"] == "Recreate" and _locked(spec["template"])
         settled = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
         running = [pod for pod in self.cluster.pods() if not terminal(pod)]
-        known = all(self.cluster.pod_of(each) for each in self.cluster.alive())
+        known = all(self._lasting(each) for each in self.cluster.alive())
         active = [each for each in self.cluster.api.all("ReplicaSet") if each["spec"]["replicas"]]
         locked = all(_locked(each["spec"]["template"]) for each in active) and all(_locked(pod) for pod in running)
         return pinned and settled and known and locked and len(self.cluster.alive()) <= 1
