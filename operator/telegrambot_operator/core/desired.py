@@ -84,9 +84,10 @@ def replicas(spec: TelegramBotSpec, *, loses: bool) -> int:
     return 0 if spec.suspend or loses else 1
 
 
-def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int) -> Json:
+def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int, *, shaped: int | None = None) -> Json:
     """Return the merge patch that pins and locks the Deployment, or {} when nothing is missing.
 
+    `shaped` is the generation that our own last change of strategy or template ended at, if that is known.
     With a list in it (the anti-affinity terms) it carries the resourceVersion that the list was read at. Replicas come
     in a patch of their own, when strategy and template are right.
     """
@@ -100,25 +101,26 @@ def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int) ->
     if bot.adopts and not lock_in_force(template, name):
         spec["template"] = _lock_patch(deployment, name)
         patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
-    if deployment.spec.replicas != count and not spec and may_be_scaled(deployment):
+    if deployment.spec.replicas != count and not spec and may_be_scaled(deployment, shaped):
         spec["replicas"] = count
     return {**patch, **({"spec": spec} if spec else {})}
 
 
-def may_be_scaled(deployment: Deployment) -> bool:
-    """Return whether its replicas may be changed now.
+def may_be_scaled(deployment: Deployment, shaped: int | None = None) -> bool:
+    """Return whether its replicas may be changed now. `shaped`: the generation of our last change of its template.
 
     Kubernetes' Deployment controller puts a change of replicas before any rollout, and with Recreate and pods of two
     templates it then does neither, for ever (pkg/controller/deployment/sync.go, `scale`). So the old pods must be on
-    their way out first.
+    their way out first. Where it has pods of one template only, the counts tell so before it has acted on a scaling.
     """
-    return deployment.settled or deployment.status.updated_replicas >= deployment.status.replicas
+    status = deployment.status
+    acted = shaped is None or status.observed_generation >= shaped
+    return deployment.settled or (acted and status.updated_replicas >= status.replicas)
 
 
 def locked(deployment: Deployment) -> bool:
-    """Return whether the pod template carries a lock of ours, or a part of one."""
-    template = template_of(deployment)
-    return bool(template.metadata.labels.bot) or any(is_lock_term(term) for term in template.anti_affinity)
+    """Return whether the pod template has a lock of ours that holds its pods back."""
+    return any(is_lock_term(term) for term in template_of(deployment).anti_affinity)
 
 
 def _lock_patch(deployment: Deployment, name: str | None) -> Json:
@@ -146,7 +148,7 @@ def release_patch(deployment: Deployment) -> Json:
             "resourceVersion": deployment.metadata.resource_version,
         }
     }
-    if locked(deployment):
+    if locked(deployment) or template_of(deployment).metadata.labels.bot:
         patch["spec"] = {"template": _lock_patch(deployment, None)}
     return patch
 

@@ -176,6 +176,7 @@ class Observed:
     failures: tuple[Failure, ...] = ()
     log_problem: str = ""
     applied_generation: int | None = None
+    shaped_generation: int | None = None
 
     @property
     def pods_unknown(self) -> Failure | None:

@@ -98,8 +98,8 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
         return
     lock = desired.lock_name(spec, seen.identity)
     if lock is None and desired.locked(deployment) and not calm(deployment, seen.pods):
-        lock = template_of(deployment).metadata.labels.bot  # a lock is taken off only when nobody waits behind it
-    body = desired.pin_patch(deployment, bot, lock, count)
+        lock = template_of(deployment).metadata.labels.bot or seen.identity  # it comes off when nobody waits behind it
+    body = desired.pin_patch(deployment, bot, lock, count, shaped=seen.shaped_generation)
     if body:
         if deployment.spec.replicas > count == 1:
             yield from _keep(seen)

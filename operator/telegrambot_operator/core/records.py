@@ -331,8 +331,11 @@ class ReplicaSet(Record, frozen=True):
     spec: ReplicaSetSpec = ReplicaSetSpec()
 
     def was_scaled_for(self, deployment: Deployment) -> bool:
-        """Whether the Deployment's controller has taken in the replicas that the Deployment has now."""
-        return self.metadata.annotations.desired == str(deployment.spec.replicas)
+        """Whether the Deployment's controller has taken in the replicas that the Deployment has now.
+
+        It passes over a ReplicaSet that it has never scaled (pkg/controller/deployment/sync.go, `isScalingEvent`).
+        """
+        return self.metadata.annotations.desired in {None, str(deployment.spec.replicas)}
 
 
 def template_of(deployment: Deployment) -> Template:

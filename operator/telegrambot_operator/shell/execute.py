@@ -16,6 +16,7 @@ from ..core.actions import (
 from ..core.events import Event
 from ..core.observed import Bot, Failure
 from ..core.records import Deployment, Pod
+from .generations import Generations
 from .informer import Informer
 from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
 from .report import Reporter
@@ -32,13 +33,13 @@ class Executor:
         deployments: Informer[Deployment],
         pods: Informer[Pod],
         reporter: Reporter,
-        applied: dict[str, int],
+        generations: Generations,
     ) -> None:
         self._kube = kube
         self._deployments = deployments
         self._pods = pods
         self._reporter = reporter
-        self._applied = applied
+        self._generations = generations
 
     async def run(self, bot: Bot | None, actions: tuple[Action, ...]) -> tuple[Failure, ...]:
         """Carry out the actions and return what failed. A lost race is no failure: the next pass decides again."""
@@ -84,15 +85,18 @@ class Executor:
     async def _patch_deployment(self, bot: Bot | None, action: PatchDeployment) -> None:
         body = {**action.body, "metadata": {**action.body.get("metadata", {}), "uid": action.uid}}
         data = await self._kube.patch(path(DEPLOYMENTS, action.namespace, action.deployment), body)
-        self._deployments.learn(data)
+        deployment = self._deployments.learn(data)
+        if {"strategy", "template"} & set(action.body.get("spec") or ()):
+            self._generations.shaped[deployment.metadata.uid] = deployment.metadata.generation
         self._tell(bot, action.reason, action.why)
 
     async def _apply_deployment(self, bot: Bot | None, action: ApplyDeployment) -> None:
         where = path(DEPLOYMENTS, action.namespace, action.deployment)
         deployment = self._deployments.learn(await self._kube.patch(where, action.body, APPLY, {"force": "true"}))
-        known = self._applied.get(deployment.metadata.uid)
-        self._applied[deployment.metadata.uid] = deployment.metadata.generation
-        if known != deployment.metadata.generation:
+        uid, generation = deployment.metadata.uid, deployment.metadata.generation
+        known = self._generations.applied.get(uid)
+        self._generations.applied[uid] = self._generations.shaped[uid] = generation
+        if known != generation:
             self._tell(bot, action.reason, action.why)
 
     async def _delete_pod(self, bot: Bot | None, action: DeletePod) -> None:

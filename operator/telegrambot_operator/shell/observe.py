@@ -30,6 +30,7 @@ from ..core.records import (
     template_of,
 )
 from .bots import Bots, Key
+from .generations import Generations
 from .history import History
 from .informer import Informer
 from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
@@ -75,7 +76,7 @@ class Observer:
         self._tokens = Tokens(kube)
         self._unseen: dict[Key, float] = {}
         self.history = History()
-        self.applied: dict[str, int] = {}
+        self.generations = Generations()
 
     async def observe(self, key: Key, now: datetime) -> Observed:
         """Return everything known about one bot. Raises KubeError where the pass cannot go on without an answer."""
@@ -118,7 +119,8 @@ class Observer:
             spans=self._spans(identity, pods, now),
             failures=tuple(failures),
             log_problem=self._logs.problem(bot.key),
-            applied_generation=self.applied.get(deployment.metadata.uid) if deployment else None,
+            applied_generation=self.generations.applied.get(deployment.metadata.uid) if deployment else None,
+            shaped_generation=self.generations.shaped.get(deployment.metadata.uid) if deployment else None,
         )
 
     def _pods_behind(self, deployments: Sequence[Deployment]) -> tuple[Pod, ...]:

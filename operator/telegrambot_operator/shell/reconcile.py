@@ -67,7 +67,7 @@ class Guard:
         )
         self.reporter = Reporter(kube, self.bots)
         self.observer = Observer(kube, self.bots, self.deployments, self.pods, self.logs)
-        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.observer.applied)
+        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.observer.generations)
         self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:
@@ -83,6 +83,8 @@ class Guard:
             self._deployment_changed(None, deployment)
 
     def _deployment_changed(self, before: Deployment | None, after: Deployment | None) -> None:
+        if before is not None and after is None:
+            self.observer.generations.forget(before.metadata.uid)
         for each in (before, after):
             if each is not None and each.metadata.labels.owner:
                 self.queue.add(self._bot_of_mark(each.metadata.namespace, each.metadata.labels.owner))
