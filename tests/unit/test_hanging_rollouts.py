@@ -39,7 +39,7 @@ def emptied(deployment: Deployment, *versions: ReplicaSet) -> list[str]:
 HANGING: dict[str, tuple[list[tuple[str, int, int | None]], list[str]]] = {
     "two that have pods": ([("old", 3, 3), ("new", 1, 3)], ["old", "new"]),
     "one whose number fits, noted for another one": ([("new", 1, 3)], ["new"]),
-    "one that was never noted": ([("new", 1, None)], ["new"]),
+    "one that was never scaled": ([("new", 1, None)], []),
     "one that is as it should be": ([("new", 1, 1)], []),
     "old ones that are empty": ([("old", 0, 3), ("older", 0, 2), ("new", 1, 1)], []),
     "none that has pods": ([("old", 0, 3)], []),
