@@ -200,18 +200,6 @@ class Cluster:
         self.api.patch("Deployment", DEPLOYMENT, {"spec": {"template": None}})
         self.api.patch("Deployment", DEPLOYMENT, {"spec": {"template": template}})
 
-    def free_rollout(self) -> bool:
-        """Scale old ReplicaSets to zero by hand where the Deployment controller is stuck; return whether it was.
-
-        That comes of a scale in the middle of a RollingUpdate that the controller meets only under Recreate. The
-        operator avoids to do so itself as far as it can see, and does not heal what is stuck.
-        """
-        deployment = self.deployment()
-        stuck = controllers.stuck(self.api, deployment) if deployment else []
-        for each in stuck:
-            self.api.patch("ReplicaSet", key_of(each), {"spec": {"replicas": 0}})
-        return bool(stuck)
-
     def delete_deployment(self) -> None:
         """Delete the Deployment; the garbage collector deletes what it owned."""
         if self.deployment() is not None:

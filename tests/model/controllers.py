@@ -57,16 +57,6 @@ def _is_scaled(deployment: Json, active: list[Json]) -> bool:
     return any(each["metadata"]["annotations"][DESIRED] != wanted for each in active)
 
 
-def stuck(api: Api, deployment: Json) -> list[Json]:
-    """Return the old ReplicaSets that keep the controller from doing anything, now and later (see `_scale`)."""
-    new, old = _replica_sets(api, deployment)
-    active = [each for each in [*old, new] if each and each["spec"]["replicas"]]
-    if deployment["spec"]["strategy"]["type"] != "Recreate" or len(active) < 2 or not _is_scaled(deployment, active):
-        return []
-    saturated = new is not None and _saturated(new, deployment["spec"]["replicas"])
-    return [] if saturated else [each for each in active if each is not new]
-
-
 def _replica_sets(api: Api, deployment: Json) -> tuple[Json | None, list[Json]]:
     mine = [each for each in api.all("ReplicaSet") if controller_of(each).get("uid") == uid_of(deployment)]
     wanted = deployment["spec"]["template"]

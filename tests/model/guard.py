@@ -12,7 +12,15 @@ import msgspec
 
 from telegrambot_operator import names
 from telegrambot_operator.core import conditions, desired, understand
-from telegrambot_operator.core.actions import Action, ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment
+from telegrambot_operator.core.actions import (
+    Action,
+    ApplyDeployment,
+    DeletePod,
+    EmptyReplicaSet,
+    KeepPod,
+    LabelPod,
+    PatchDeployment,
+)
 from telegrambot_operator.core.classify import Life, life, overdue
 from telegrambot_operator.core.lifetimes import death_notes, span
 from telegrambot_operator.core.observed import Bot, Observed, Rival, TokenView
@@ -117,6 +125,7 @@ class Guard:
             pods=tuple(pods),
             nodes=self._nodes(bot, pods),
             replica_sets=self._replica_sets(bot, deployment, pods),
+            versions=self._versions(deployment),
             rivals=self._rivals(bot, identity),
             findings=tuple(note for pod in pods for note in death_notes(pod)),
             spans=tuple(known for pod in pods if (known := span(pod)) is not None),
@@ -152,6 +161,17 @@ class Guard:
         }
         found = {name: self.cluster.api.get("ReplicaSet", (namespace, name)) for namespace, name in sorted(owners)}
         return {name: parse_replica_set(msgspec.json.encode(body)) if body else None for name, body in found.items()}
+
+    def _versions(self, deployment: Deployment | None) -> tuple[ReplicaSet, ...]:
+        """As in the shell: nothing where our Deployment is older than the ReplicaSets, which are read live."""
+        if deployment is None or not deployment.has_old_pods:
+            return ()
+        now = self.cluster.api.get("Deployment", deployment.metadata.key)
+        if now is None or now["metadata"]["resourceVersion"] != deployment.metadata.resource_version:
+            return ()
+        found = [parse_replica_set(msgspec.json.encode(body)) for body in self.cluster.api.all("ReplicaSet")]
+        uid = deployment.metadata.uid
+        return tuple(each for each in found if each.metadata.controller and each.metadata.controller.uid == uid)
 
     def _rivals(self, bot: Bot, identity: str) -> tuple[Rival, ...]:
         others = [understand.bot(body) for key, body in self._view("TelegramBot").items() if key != bot.key]
@@ -238,6 +258,9 @@ class Guard:
                 )
             case ApplyDeployment():
                 self._apply(action)
+            case EmptyReplicaSet():
+                body = {"metadata": {"uid": action.uid}, "spec": {"replicas": 0}}
+                self.cluster.api.patch("ReplicaSet", (action.namespace, action.replica_set), body)
             case DeletePod():
                 self._delete(seen, todo, action)
 

@@ -69,6 +69,10 @@ class Nodes:
         """Return the running processes."""
         return [each for each in self.containers.values() if each.running]
 
+    def able(self) -> list[Container]:
+        """Return the running processes, and those that have crashed and that a kubelet may start again."""
+        return [each for each in self.containers.values() if each.running or not (each.stop_at or each.evicted)]
+
     def is_alive(self, uid: str) -> bool:
         """Return whether the process of a pod runs."""
         return uid in self.containers and self.containers[uid].running

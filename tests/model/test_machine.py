@@ -97,7 +97,7 @@ class World(RuleBasedStateMachine):
 
     @rule(index=INDEX)
     def user_undoes_rollout(self, index: int) -> None:
-        owned = [each for each in self.cluster.api.all("ReplicaSet") if self._controlled(each)]
+        owned = self._replica_sets()
         if owned:
             self._beyond_unless(_locked(owned[index % len(owned)]["spec"]["template"]))
             self.cluster.undo_rollout(owned[index % len(owned)])
@@ -280,10 +280,7 @@ class World(RuleBasedStateMachine):
         if not self.started:
             return
         self._end_of_trouble()
-        settled = self.cluster.settle(self.guard.run)
-        if self.cluster.free_rollout():
-            settled = self.cluster.settle(self.guard.run)
-        if not settled:
+        if not self.cluster.settle(self.guard.run):
             raise InvariantError("INV-8: the world does not settle")
         self._reaches_fixed_point()
         self._bot_runs()
@@ -337,6 +334,17 @@ class World(RuleBasedStateMachine):
         deployment = self.cluster.deployment()
         return bool(deployment and controllers.controller_of(replica_set).get("uid") == uid_of(deployment))
 
+    def _lets_strangers_in(self) -> bool:
+        """Whether a pod of somebody else waits behind a lock that is to go: a bot that is let go of is not guarded."""
+        bot = self.cluster.api.get("TelegramBot", BOT)
+        released = bot is None or bot["spec"].get("lock") == "None"
+        waiting = [pod for pod in self.cluster.pods() if not pod["spec"].get("nodeName")]
+        owners = {controllers.controller_of(pod).get("name") for pod in waiting}
+        return released and bool(owners - {each["metadata"]["name"] for each in self._replica_sets()})
+
+    def _replica_sets(self) -> list[Json]:
+        return [each for each in self.cluster.api.all("ReplicaSet") if self._controlled(each)]
+
     def _lasting(self, container: Container) -> bool:
         """Whether the API server shows the process until it has ended: not so after a force delete."""
         pod = self.cluster.pod_of(container)
@@ -353,7 +361,7 @@ class World(RuleBasedStateMachine):
 
     def _comparable(self) -> bool:
         """Whether the operator can know of all processes, now and soon: each has a pod with a label that it goes by."""
-        if self._forcing():
+        if self._forcing() or self._lets_strangers_in():
             return False
         known = all(self.cluster.pod_of(each) for each in self.cluster.alive())
         pods = [pod for pod in self.cluster.pods() if not terminal(pod)]
@@ -368,7 +376,7 @@ class World(RuleBasedStateMachine):
         pinned = spec["replicas"] <= 1 and spec["strategy"]["type"] == "Recreate" and _locked(spec["template"])
         settled = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
         running = [pod for pod in self.cluster.pods() if not terminal(pod)]
-        known = all(self._lasting(each) for each in self.cluster.alive())
+        known = all(self._lasting(each) for each in self.cluster.nodes.able())
         active = [each for each in self.cluster.api.all("ReplicaSet") if each["spec"]["replicas"]]
         locked = all(_locked(each["spec"]["template"]) for each in active) and all(_locked(pod) for pod in running)
         return pinned and settled and known and locked and len(self.cluster.alive()) <= 1

@@ -245,6 +245,20 @@ def test_an_apply_of_replicas_strategy_and_image_at_once_still_rolls_out_its_ima
     assert pod["spec"]["containers"][0]["image"] == "b"
 
 
+def test_a_scale_in_the_middle_of_a_rolling_update_that_the_pin_overtakes_does_not_hang() -> None:
+    cluster = running(replicas=2)
+    guard = Guard(cluster)
+    cluster.apply_bot()
+    cluster.edit_deployment(strategy={"type": "RollingUpdate"})
+    cluster.set_image("b")
+    cluster.deployments_step()
+    cluster.edit_deployment(replicas=0)
+    cluster.run(60, guard.run)
+    assert condition(cluster, "Ready") == ("True", "Running")
+    [pod] = cluster.pods()
+    assert pod["spec"]["containers"][0]["image"] == "b"
+
+
 def test_a_lock_that_is_taken_off_while_a_pod_stops_makes_an_overlap() -> None:
     cluster, _ = half_adopted()
     cluster.undo_rollout(cluster.api.all("ReplicaSet")[0])
