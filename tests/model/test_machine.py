@@ -335,12 +335,13 @@ class World(RuleBasedStateMachine):
         return bool(deployment and controllers.controller_of(replica_set).get("uid") == uid_of(deployment))
 
     def _lets_strangers_in(self) -> bool:
-        """Whether a pod of somebody else waits behind a lock that is to go: a bot that is let go of is not guarded."""
+        """Whether others wait, or will, behind a lock that is to go: a bot that is let go of is not guarded."""
         bot = self.cluster.api.get("TelegramBot", BOT)
         released = bot is None or bot["spec"].get("lock") == "None"
         waiting = [pod for pod in self.cluster.pods() if not pod["spec"].get("nodeName")]
-        owners = {controllers.controller_of(pod).get("name") for pod in waiting}
-        return released and bool(owners - {each["metadata"]["name"] for each in self._replica_sets()})
+        strangers = {controllers.controller_of(pod).get("uid") for pod in waiting}
+        strangers |= {uid_of(each) for each in self.cluster.api.all("ReplicaSet")}
+        return released and bool(strangers - {uid_of(each) for each in self._replica_sets()})
 
     def _replica_sets(self) -> list[Json]:
         return [each for each in self.cluster.api.all("ReplicaSet") if self._controlled(each)]
