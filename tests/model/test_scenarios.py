@@ -459,6 +459,20 @@ def test_a_container_that_its_ready_node_reports_as_ended_for_long_is_dead() -> 
     assert not any(deleting(pod) for pod in cluster.pods())
 
 
+def test_a_pass_on_an_old_deployment_starts_nothing_from_a_template_that_has_lost_its_lock() -> None:
+    cluster = Cluster()
+    cluster.apply_deployment()
+    cluster.run(10)
+    guard = Guard(cluster)
+    cluster.apply_bot()
+    cluster.edit_deployment(replicas=0)
+    cluster.run(1, guard.run)  # the lock is in the template; the first pod, without it, stops
+    guard.freeze("Deployment")
+    cluster.undo_rollout(cluster.api.all("ReplicaSet")[0])  # back to the template without the lock
+    guard.run_pass(BOT)
+    assert cluster.run(30) == 1
+
+
 # --- What no lock prevents ----------------------------------------------------------------------------------------
 
 

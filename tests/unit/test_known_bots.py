@@ -58,11 +58,27 @@ def test_a_status_that_we_wrote_ourselves_is_no_reason_to_look_again(known: Know
     """Else each report would start the next pass."""
     known.put(version=5)
     known.told()
-    known.put(version=6, status={"pod": "bot-a"})
+    known.bots.put(bot_body(version=6, status={"pod": "bot-a"}), ours=True)
     assert known.told() == set()
     kept = known.bots.get(SHOP)
     assert kept is not None
     assert kept.status == {"pod": "bot-a"}
+
+
+def test_a_status_that_somebody_else_wrote_is_looked_at(known: Known) -> None:
+    known.put(version=5, status={"pod": "bot-a"})
+    known.told()
+    known.put(version=6, status={})
+    assert known.told() == {SHOP}
+
+
+def test_a_bot_that_is_about_to_be_deleted_is_looked_at(known: Known) -> None:
+    known.put(version=5)
+    known.told()
+    body = bot_body(version=6)
+    body["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+    known.bots.put(body)
+    assert known.told() == {SHOP}
 
 
 def test_another_container_named_by_annotation_is_looked_at(known: Known) -> None:

@@ -342,8 +342,13 @@ def test_a_deployment_that_was_only_scaled_is_scaled_back_before_its_controller_
 
 
 def test_a_deployment_of_zero_replicas_is_started() -> None:
-    (patch,) = patches(todo(deployment=pinned(replicas=0)))
-    assert patch == {"spec": {"replicas": 1}}
+    """... from the template that was seen, and from no other: hence the resource version."""
+    stopped = pinned(replicas=0)
+    (patch,) = patches(todo(deployment=stopped))
+    assert patch == {
+        "metadata": {"resourceVersion": stopped.metadata.resource_version},
+        "spec": {"replicas": 1},
+    }
 
 
 def test_suspend_asks_for_zero_pods() -> None:

@@ -103,6 +103,8 @@ def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int, *,
         patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
     if deployment.spec.replicas != count and not spec and may_be_scaled(deployment, shaped):
         spec["replicas"] = count
+        if count > deployment.spec.replicas:  # a pod will start: only from the template that this was decided on
+            patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
     return {**patch, **({"spec": spec} if spec else {})}
 
 

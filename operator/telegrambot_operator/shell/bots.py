@@ -36,19 +36,18 @@ class Bots:
         """Return one bot, or None."""
         return self._bots.get(key)
 
-    def put(self, body: Mapping[str, Any]) -> Bot:
-        """Take in a version of a TelegramBot, unless a newer one is known, and return the newest."""
+    def put(self, body: Mapping[str, Any], *, ours: bool = False) -> Bot:
+        """Take in a version of a TelegramBot, unless a newer one is known, and return the newest.
+
+        `ours`: it is the answer to our own status write. A status that somebody else has changed is looked at again.
+        """
         fresh = understand.bot(body)
         known = self._bots.get(fresh.key)
         if fresh.uid in self._gone or (known is not None and known.version >= fresh.version):
             return known or fresh
         self._bots[fresh.key] = fresh
         self._claim(fresh, self._identity(fresh))
-        if known is None or (known.uid, known.generation, known.container) != (
-            fresh.uid,
-            fresh.generation,
-            fresh.container,
-        ):
+        if known is None or _asks(known) != _asks(fresh) or (known.status != fresh.status and not ours):
             self._changed(fresh.key)
         return fresh
 
@@ -130,3 +129,8 @@ class Bots:
             self._changed(other)
         if not others:
             self._claims.pop(claim, None)
+
+
+def _asks(bot: Bot) -> tuple[object, ...]:
+    """What a pass depends on, its own last word aside."""
+    return bot.uid, bot.generation, bot.container, bot.deleting

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -66,6 +67,18 @@ def _use_proxy_of_the_environment(configuration: Configuration) -> None:
     configuration.client_session_kwargs = {"trust_env": False}
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, without its credentials."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+    body: Any = None
+    content_type: str = "application/json"
+    accept: str = "application/json"
+
+
 class Kube:
     """One pool of connections to one API server."""
 
@@ -74,7 +87,6 @@ class Kube:
         self._api = ApiClient(configuration)
         self._reloaded = time.monotonic()
         self._reloading = asyncio.Lock()
-        self.requests = 0
 
     @classmethod
     async def connect(cls, path: str | None) -> "Kube":
@@ -92,10 +104,15 @@ class Kube:
         await self._api.close()
 
     async def get(
-        self, path: str, query: Mapping[str, str] | None = None, *, accept: str = "application/json"
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        accept: str = "application/json",
+        seconds: float = REQUEST_SECONDS,
     ) -> bytes:
-        """Return the body of a GET. Raises KubeError."""
-        return await self.request("GET", path, query, accept=accept)
+        """Return the body of a GET, which may take so many seconds. Raises KubeError."""
+        return await self.request("GET", path, query, accept=accept, seconds=seconds)
 
     async def patch(self, path: str, body: Any, kind: str = MERGE, query: Mapping[str, str] | None = None) -> bytes:
         """Patch an object as our field manager and return it. Raises KubeError."""
@@ -110,21 +127,21 @@ class Kube:
         content_type: str = "application/json",
         *,
         accept: str = "application/json",
+        seconds: float = REQUEST_SECONDS,
     ) -> bytes:
         """Return the body of the answer. Raises KubeError; a 401 reads the credentials again and tries once more."""
+        call = _Call(method, path, query, body, content_type, accept)
+        timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
         try:
-            return await self._once(method, path, query, body, content_type, accept)
+            return await self._once(call, timeout)
         except KubeError as error:
             if error.status != 401 or not await self.reload():
                 raise
-            return await self._once(method, path, query, body, content_type, accept)
+            return await self._once(call, timeout)
 
-    async def _once(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, content_type: str, accept: str
-    ) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=CONNECT_SECONDS)
+    async def _once(self, call: "_Call", timeout: aiohttp.ClientTimeout) -> bytes:
         try:
-            response = await self._send(method, path, query, body, content_type, accept, timeout)
+            response = await self._send(call, timeout)
             async with response:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -133,21 +150,13 @@ class Kube:
             raise _error(response.status, data, response.headers.get("Retry-After"))
         return data
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: Any,
-        content_type: str,
-        accept: str,
-        timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
-        self.requests += 1
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        url = self.configuration.host + path + (f"?{urlencode(query)}" if query else "")
-        answer = await self._api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeout)
+    async def _send(self, call: "_Call", timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        headers = {"Accept": call.accept, "Content-Type": call.content_type, "User-Agent": FIELD_MANAGER}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], call.path, call.method, call.body)
+        url = self.configuration.host + call.path + (f"?{urlencode(call.query)}" if call.query else "")
+        answer = await self._api.rest_client.request(
+            call.method, url, headers=headers, body=call.body, _request_timeout=timeout
+        )
         response: aiohttp.ClientResponse = answer.response
         return response
 
@@ -156,9 +165,7 @@ class Kube:
         """Open a watch and give its lines. Raises KubeError, also when the line is cut or silent."""
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
-            response = await self._send(
-                "GET", path, {**query, "watch": "1"}, None, "application/json", "application/json", timeout
-            )
+            response = await self._send(_Call("GET", path, {**query, "watch": "1"}), timeout)
             async with response:
                 if response.status >= 400:
                     raise _error(response.status, await response.read(), response.headers.get("Retry-After"))

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 READS_PER_SECOND = 10.0
 READERS = 4
+LOG_SECONDS = 5.0  # a node that does not answer must not keep a reader for long
 FIRST_SECONDS = 0.5
 OFTEN_SECONDS = 2.0
 SELDOM_SECONDS = 60.0
@@ -59,7 +60,7 @@ class Tail:
             container=name,
             restarts=status.restart_count,
             running=status.state.running is not None,
-            previous_unread=ended is not None and ended.exit_code != 0 and not ended.message,
+            previous_unread=ended is not None and not ended.message,  # some libraries exit 0 on a 409
         )
 
 
@@ -219,7 +220,7 @@ class LogReader:
         elif target.since is not None:
             query["sinceTime"] = target.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         where = path(PODS, tail.namespace, tail.pod, "log")
-        text = await self._kube.get(where, query, accept="*/*")
+        text = await self._kube.get(where, query, accept="*/*", seconds=LOG_SECONDS)
         after, target.since = target.since, last_time(text) or target.since
         return [
             PodFinding(tail.pod, tail.uid, finding, finding.time)

@@ -45,7 +45,7 @@ class Reporter:
         where = path(BOTS, bot.namespace, bot.name, "status")
         query = {"fieldManager": names.STATUS_MANAGER, "force": "true"}
         data = await self._kube.patch(where, body, APPLY, query)
-        self._bots.put(msgspec.json.decode(data))
+        self._bots.put(msgspec.json.decode(data), ours=True)
         for event in events.changes(bot.status, status):
             self.tell(bot, event)
 
