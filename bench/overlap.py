@@ -1,6 +1,6 @@
 """How long two processes of one bot live at once: a plain Deployment, beside one that a TelegramBot guards.
 
-    python -m bench.overlap             # about six minutes; the table of the README
+    .venv/bin/python -m bench.overlap   # about ten minutes; the table of the README
 
 The bot takes six seconds to stop. The plain Deployment is the best that Kubernetes offers by itself: one replica and
 the Recreate strategy. Each deed of tests/e2e/world.py is done to both, one after the other on the same bed, and the
