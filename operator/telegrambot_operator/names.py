@@ -24,6 +24,11 @@ REPORTER = "singleton.bot/telegrambot-operator"
 LABEL_NAME = f"{GROUP}/name"
 # On pods (and in the pod template): the bot's identity, which the scheduler keeps single.
 LABEL_BOT = f"{GROUP}/bot"
+# The scheduling gate that every pod of a bot with `lock: Gate` is born with.
+GATE = f"{GROUP}/turn"
+# On the Lease that is such a bot's turn: where its holder runs, and how long it may take to stop.
+ANNOTATION_NODE = f"{GROUP}/node"
+ANNOTATION_GRACE = f"{GROUP}/grace-seconds"
 # On a Deployment that we own: a digest of the template as last applied.
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
 # On a TelegramBot or a pod template: the container whose log is the bot's, when it is not the first.
@@ -111,6 +116,11 @@ def label_value(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return f"{safe[: _LABEL_MAX - len(digest) - 1].rstrip('-_.')}-{digest}"
+
+
+def lease(identity: str) -> str:
+    """Return the name of the Lease that is the turn of an identity."""
+    return f"telegrambot-{identity.lower()}"
 
 
 def fallback_identity(namespace: str, name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 TELEGRAM_API_URL = "https://api.telegram.org"
+OPERATOR_NAMESPACE = "telegrambot-operator"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
@@ -24,6 +25,7 @@ class Settings:
     namespaces: tuple[str, ...]
     telegram_api_url: str
     verbose: bool
+    operator_namespace: str = OPERATOR_NAMESPACE
 
 
 def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verbose: bool = False) -> Settings:
@@ -31,6 +33,7 @@ def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verb
     return Settings(
         kubeconfig=_kubeconfig(environment),
         namespaces=_namespaces(namespaces),
+        operator_namespace=_operator_namespace(environment),
         telegram_api_url=_telegram(environment.get("TELEGRAM_API_URL", TELEGRAM_API_URL)),
         verbose=verbose,
     )
@@ -60,6 +63,16 @@ def _namespaces(names: Sequence[str]) -> tuple[str, ...]:
             f"--namespace: {wrong!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
         )
     return tuple(dict.fromkeys(names))
+
+
+def _operator_namespace(environment: Mapping[str, str]) -> str:
+    """Where the Leases are: all operators of a cluster must mean the same place, wherever they run."""
+    name = environment.get("OPERATOR_NAMESPACE") or OPERATOR_NAMESPACE
+    if not _NAMESPACE.fullmatch(name):
+        raise SettingError(
+            f"OPERATOR_NAMESPACE: {name!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
+        )
+    return name
 
 
 def _telegram(url: str) -> str:

@@ -58,6 +58,7 @@ class DeletePod:
     force: bool
     reason: str
     why: str
+    proven: bool = False  # that no process of it is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,42 @@ class EmptyReplicaSet:
     why: str
 
 
-Action = LabelPod | KeepPod | PatchDeployment | ApplyDeployment | EmptyReplicaSet | DeletePod
+@dataclass(frozen=True, slots=True)
+class ClaimTurn:
+    """Make a pod the holder of its bot's turn, if the Lease is still at `version` ("" where there is none)."""
+
+    namespace: str
+    pod: str
+    uid: str
+    identity: str
+    version: str
+    before: str  # uid of the holder until now
+    node: str
+    grace: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPod:
+    """Remove the gate of a held pod. With `claim`, only after a live look at all pods, and as the turn's new holder."""
+
+    namespace: str
+    pod: str
+    uid: str
+    gates: tuple[str, ...]
+    claim: ClaimTurn | None
+    why: str
+
+
+Action = LabelPod | KeepPod | PatchDeployment | ApplyDeployment | EmptyReplicaSet | DeletePod | ClaimTurn | OpenPod
 
 
 def describe(action: Action) -> tuple[str, str]:
     """Return verb and resource of the request that an action makes, as an admin writes them into a Role."""
     match action:
-        case LabelPod() | KeepPod():
+        case LabelPod() | KeepPod() | OpenPod():
             return "patch", "pods"
+        case ClaimTurn():
+            return "patch", "leases.coordination.k8s.io"
         case PatchDeployment() | ApplyDeployment():
             return "patch", "deployments.apps"
         case EmptyReplicaSet():

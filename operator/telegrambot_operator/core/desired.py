@@ -68,15 +68,21 @@ def with_lock(terms: Sequence[Mapping[str, Any]], name: str | None) -> list[Mapp
 
 
 def lock_name(spec: TelegramBotSpec, name: str) -> str | None:
-    """Return the identity to lock the template on, or None for `lock: None`. Gate falls back to Scheduler."""
+    """Return the identity to lock the template on, or None for `lock: None`."""
     return None if spec.lock is Lock.NONE else name
 
 
-def lock_in_force(template: Template, name: str | None) -> bool:
+def with_gate(gates: Sequence[Mapping[str, Any]], *, gated: bool) -> list[Mapping[str, Any]]:
+    """Return the user's own scheduling gates, and ours behind them where it should be there."""
+    theirs = [gate for gate in gates if gate.get("name") != names.GATE]
+    return [*theirs, {"name": names.GATE}] if gated else theirs
+
+
+def lock_in_force(template: Template, name: str | None, *, gated: bool = False) -> bool:
     """Return whether the template carries exactly the lock that it should."""
     ours = [term for term in template.anti_affinity if is_lock_term(term)]
     wanted = [lock_term(name)] if name else []
-    return ours == wanted and template.metadata.labels.bot == name
+    return ours == wanted and template.metadata.labels.bot == name and template.gated is (gated and name is not None)
 
 
 def replicas(spec: TelegramBotSpec, *, loses: bool) -> int:
@@ -98,14 +104,20 @@ def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int, *,
     if not is_ours(deployment, bot):
         patch["metadata"] = {"labels": {names.LABEL_NAME: names.label_value(bot.name)}}
     template = template_of(deployment)
-    if bot.adopts and not lock_in_force(template, name):
-        spec["template"] = _lock_patch(deployment, name)
+    gated = is_gated(bot.spec) and name is not None
+    if bot.adopts and not lock_in_force(template, name, gated=gated):
+        spec["template"] = _lock_patch(deployment, name, gated=gated)
         patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
     if deployment.spec.replicas != count and not spec and may_be_scaled(deployment, shaped):
         spec["replicas"] = count
         if count > deployment.spec.replicas:  # a pod will start: only from the template that this was decided on
             patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
     return {**patch, **({"spec": spec} if spec else {})}
+
+
+def is_gated(spec: TelegramBotSpec | None) -> bool:
+    """Return whether the bot's pods wait for their turn."""
+    return spec is not None and spec.lock is Lock.GATE
 
 
 def may_be_scaled(deployment: Deployment, shaped: int | None = None) -> bool:
@@ -125,13 +137,14 @@ def locked(deployment: Deployment) -> bool:
     return any(is_lock_term(term) for term in template_of(deployment).anti_affinity)
 
 
-def _lock_patch(deployment: Deployment, name: str | None) -> Json:
-    terms = with_lock(template_of(deployment).anti_affinity, name)
+def _lock_patch(deployment: Deployment, name: str | None, *, gated: bool) -> Json:
+    template = template_of(deployment)
+    terms = with_lock(template.anti_affinity, name)
     affinity = (json.loads(bytes(deployment.spec.template)).get("spec") or {}).get("affinity") or {}
-    return {
-        "metadata": {"labels": {names.LABEL_BOT: name}},
-        "spec": {"affinity": _affinity_patch(affinity, terms)},
-    }
+    spec: Json = {"affinity": _affinity_patch(affinity, terms)}
+    if gated is not template.gated:
+        spec["schedulingGates"] = with_gate(template.spec.scheduling_gates, gated=gated) or None
+    return {"metadata": {"labels": {names.LABEL_BOT: name}}, "spec": spec}
 
 
 def _affinity_patch(affinity: Json, terms: Sequence[Mapping[str, Any]]) -> Json | None:
@@ -151,7 +164,7 @@ def release_patch(deployment: Deployment) -> Json:
         }
     }
     if locked(deployment) or template_of(deployment).metadata.labels.bot:
-        patch["spec"] = {"template": _lock_patch(deployment, None)}
+        patch["spec"] = {"template": _lock_patch(deployment, None, gated=False)}
     return patch
 
 
@@ -205,6 +218,8 @@ def owned_template(bot: Bot, identity_: str) -> Json:
         container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     _inject_token(template["spec"]["containers"][0], bot.spec)
     _inject_lock(template["spec"], lock)
+    if is_gated(bot.spec):
+        template["spec"]["schedulingGates"] = with_gate(template["spec"].get("schedulingGates") or [], gated=True)
     return template
 
 

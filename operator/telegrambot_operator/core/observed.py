@@ -6,6 +6,7 @@ rivals ---------- other TelegramBots with the      nodes --------- only those of
                   same Deployment or identity      ReplicaSets --- only those behind duplicates, read live
                                                    versions ------ the target's own ReplicaSets, read live, while it
                                                                    has pods of an older template
+claim ----------- whose turn it is (`lock: Gate`)    ended --------- holders that have vanished: since when
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
 """
@@ -19,6 +20,7 @@ from typing import Any
 from ..api.models import TelegramBotSpec
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
+from .turn import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,8 @@ class Observed:
     spans: tuple[PodSpan, ...] = ()
     failures: tuple[Failure, ...] = ()
     log_problem: str = ""
+    claim: Claim | None = None
+    ended: Mapping[str, datetime | None] = field(default_factory=dict)
     applied_generation: int | None = None
     shaped_generation: int | None = None
 

@@ -12,7 +12,7 @@ The order is the order of safety:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
@@ -24,6 +24,8 @@ from .observed import Bot, Observed
 from .ownership import belongs
 from .records import Deployment, Pod, template_of
 from .release import calm, release
+from .turn import Verdict
+from .turns import turns
 
 # A Deployment that is not there yet is looked for again after so many seconds, even if no event tells of it.
 LOOK_AGAIN_SECONDS = 10.0
@@ -40,6 +42,7 @@ class Plan:
     again_after: float | None = None
     stuck: tuple[tuple[Pod, Death], ...] = ()
     tolerated: tuple[Pod, ...] = ()  # duplicates that neither we nor the pinned Deployment will remove
+    waits: Verdict | None = None  # why a held pod is not opened yet
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -75,10 +78,14 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *_delete_extras(seen, removable),
         *_delete_stuck(seen, spec, stuck),
         *_delete_remains(seen),
+        *(taken := turns(seen, bot, count, now)).actions,
     ]
+    waits = [taken.waits.again_after] if taken.waits else []
+    deadlines = [*waits, _next_deadline(seen, spec, stuck, now)]
     return Plan(
         actions=tuple(actions),
-        again_after=_next_deadline(seen, spec, stuck, now),
+        again_after=min((each for each in deadlines if each is not None), default=None),
+        waits=taken.waits,
         stuck=stuck,
         tolerated=tuple(pod for pod in extras if pod not in removable and not belongs(pod, seen.deployment)),
     )
@@ -227,7 +234,7 @@ def _delete_stuck(seen: Observed, spec: TelegramBotSpec, stuck: tuple[tuple[Pod,
             continue
         unproven = "" if verdict.proven else " This is not proven to be safe; stuckPods.policy: Force asks for it."
         why = f"Pod {pod.name} hung in Terminating and is force-deleted: {because(verdict)}.{unproven}"
-        yield _delete(pod, "StuckPodForceDeleted", why, force=True)
+        yield replace(_delete(pod, "StuckPodForceDeleted", why, force=True), proven=verdict.proven)
 
 
 def may_force(spec: TelegramBotSpec, verdict: Death) -> bool:

@@ -88,6 +88,8 @@ def _deployment_condition(deployment: Deployment | None, kind: str) -> str:
 
 
 def _unbound(pod: Pod, view: View) -> Verdict:
+    if pod.gated and view.plan.waits is not None:
+        return no(Reason.WAITING_FOR_TURN, f"pod {pod.name} waits for its turn: {view.plan.waits.why}")
     ahead = [each for each in view.pollers if each.uid != pod.uid]
     if ahead:
         return no(

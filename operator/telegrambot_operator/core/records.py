@@ -126,10 +126,18 @@ class ContainerName(Record, frozen=True):
     name: str = ""
 
 
+class GateRecord(Record, frozen=True):
+    """A scheduling gate."""
+
+    name: str = ""
+
+
 class PodSpec(Record, frozen=True):
     """A pod's spec."""
 
     node_name: str = ""
+    termination_grace_period_seconds: int = 30
+    scheduling_gates: tuple[GateRecord, ...] = ()
     containers: tuple[ContainerName, ...] = ()
 
 
@@ -166,6 +174,11 @@ class Pod(Record, frozen=True):
     def deleting(self) -> bool:
         """Whether its deletion has begun."""
         return self.metadata.deletion_timestamp is not None
+
+    @property
+    def gated(self) -> bool:
+        """Whether it waits for its turn."""
+        return any(gate.name == names.GATE for gate in self.spec.scheduling_gates)
 
     @property
     def deletion_cost(self) -> int:
@@ -258,6 +271,7 @@ class TemplateSpec(Record, frozen=True):
     """Spec of a pod template."""
 
     affinity: Affinity = Affinity()
+    scheduling_gates: tuple[dict[str, Any], ...] = ()
     containers: tuple[ContainerName, ...] = ()
 
 
@@ -266,6 +280,11 @@ class Template(Record, frozen=True):
 
     metadata: TemplateMeta = TemplateMeta()
     spec: TemplateSpec = TemplateSpec()
+
+    @property
+    def gated(self) -> bool:
+        """Whether its pods are born with our gate."""
+        return any(gate.get("name") == names.GATE for gate in self.spec.scheduling_gates)
 
     @property
     def anti_affinity(self) -> tuple[dict[str, Any], ...]:
@@ -338,6 +357,33 @@ class ReplicaSet(Record, frozen=True):
         return self.metadata.annotations.desired in {None, str(deployment.spec.replicas)}
 
 
+class LeaseAnnotations(msgspec.Struct, frozen=True, gc=False):
+    """What we note on a Lease."""
+
+    node: str | None = msgspec.field(default=None, name=names.ANNOTATION_NODE)
+    grace: str | None = msgspec.field(default=None, name=names.ANNOTATION_GRACE)
+
+
+class LeaseMeta(Record, frozen=True):
+    """Metadata of a Lease."""
+
+    resource_version: str = ""
+    annotations: LeaseAnnotations = LeaseAnnotations()
+
+
+class LeaseSpec(Record, frozen=True):
+    """A Lease's spec."""
+
+    holder_identity: str = ""
+
+
+class Lease(Record, frozen=True):
+    """A Lease that is a bot's turn."""
+
+    metadata: LeaseMeta
+    spec: LeaseSpec = LeaseSpec()
+
+
 def template_of(deployment: Deployment) -> Template:
     """Return what matters of the Deployment's pod template."""
     return _TEMPLATE.decode(deployment.spec.template)
@@ -348,6 +394,7 @@ _POD = msgspec.json.Decoder(Pod)
 _DEPLOYMENT = msgspec.json.Decoder(Deployment)
 _NODE = msgspec.json.Decoder(Node)
 _REPLICA_SET = msgspec.json.Decoder(ReplicaSet)
+_LEASE = msgspec.json.Decoder(Lease)
 
 
 def parse_pod(data: bytes) -> Pod:
@@ -371,3 +418,8 @@ def parse_node(data: bytes) -> Node:
 def parse_replica_set(data: bytes) -> ReplicaSet:
     """Return the ReplicaSet in a JSON text."""
     return _REPLICA_SET.decode(data)
+
+
+def parse_lease(data: bytes) -> Lease:
+    """Return the Lease in a JSON text."""
+    return _LEASE.decode(data)

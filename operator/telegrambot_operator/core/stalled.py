@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from .. import names
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
 from ..names import Reason
 from .classify import Death, because
 from .holds import identity_winner
 from .plan import may_force
 from .records import Pod
+from .turn import Turn
 from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, yes
 
 Reported = tuple[Reason, str]
@@ -21,6 +23,7 @@ def stalled(view: View, pinned: Verdict, conflicted: Verdict) -> Verdict:
         a_person_must_correct_the_resource,
         another_bot_holds_the_identity,
         a_stuck_pod_is_held,
+        nobody_can_tell_whose_turn_it_is,
         lambda _: (pinned.reason, pinned.message) if pinned.reason is Reason.PATCH_DENIED else None,
         the_token_is_missing,
         a_request_was_refused,
@@ -69,6 +72,15 @@ def _advice(verdict: Death, spec: TelegramBotSpec) -> str:
         "make sure that the node is off, then delete the node or taint it node.kubernetes.io/out-of-service; "
         "or accept the risk with stuckPods.policy: Force"
     )
+
+
+def nobody_can_tell_whose_turn_it_is(view: View) -> Reported | None:
+    """The last pod vanished without a trace, and nothing that can be seen proves that its process has ended."""
+    waits = view.plan.waits
+    if waits is None or waits.turn is not Turn.UNKNOWN:
+        return None
+    advice = f"make sure that it is off, then delete the node, or the Lease {names.lease(view.seen.identity)}"
+    return Reason.POD_UNREACHABLE, f"{waits.why}; {advice}"
 
 
 def the_token_is_missing(view: View) -> Reported | None:

@@ -69,7 +69,7 @@ def _lacking(view: View, spec: TelegramBotSpec) -> Verdict | None:
         found = f"replicas {deployment.spec.replicas}, strategy {deployment.spec.strategy.type}"
         return no(Reason.NOT_PINNED, f"Deployment {deployment.name} has {found}")
     lock = desired.lock_name(spec, view.seen.identity)
-    if lock is not None and not desired.lock_in_force(template_of(deployment), lock):
+    if lock is not None and not desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
         return no(Reason.LOCK_MISSING, f"Deployment {deployment.name} lacks the lock in its pod template")
     return None
 
@@ -80,13 +80,13 @@ def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
         return yes(Reason.NOT_YET_ENFORCED, f"pinned; not yet enforced by this version: {'; '.join(later)}")
     held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
     lock = "without a lock" if spec.lock is Lock.NONE else f"locked on {view.seen.identity}"
+    lock += ", one turn at a time" if desired.is_gated(spec) else ""
     return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {lock}{_token_note(view)}")
 
 
 def not_yet_enforced(spec: TelegramBotSpec) -> list[str]:
     """Return a sentence for each field whose value this version accepts but does not act on."""
     checks = [
-        (spec.lock is Lock.GATE, "lock: Gate (the Scheduler lock is in force instead)"),
         (
             spec.conflict.remedy is Remedy.FIX_WEBHOOK,
             "conflict.remedy: FixWebhook (a webhook is reported, not repaired)",

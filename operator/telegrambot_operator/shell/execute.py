@@ -6,20 +6,23 @@ from .. import names
 from ..core.actions import (
     Action,
     ApplyDeployment,
+    ClaimTurn,
     DeletePod,
     EmptyReplicaSet,
     KeepPod,
     LabelPod,
+    OpenPod,
     PatchDeployment,
     describe,
 )
 from ..core.events import Event
 from ..core.observed import Bot, Failure
 from ..core.records import Deployment, Pod
-from .generations import Generations
 from .informer import Informer
 from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
+from .observe import Observer
 from .report import Reporter
+from .turns import NotItsTurn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +36,16 @@ class Executor:
         deployments: Informer[Deployment],
         pods: Informer[Pod],
         reporter: Reporter,
-        generations: Generations,
+        turns: Turns,
+        observer: Observer,
     ) -> None:
         self._kube = kube
         self._deployments = deployments
         self._pods = pods
         self._reporter = reporter
-        self._generations = generations
+        self._turns = turns
+        self._generations = observer.generations
+        self._history = observer.history
 
     async def run(self, bot: Bot | None, actions: tuple[Action, ...]) -> tuple[Failure, ...]:
         """Carry out the actions and return what failed. A lost race is no failure: the next pass decides again."""
@@ -52,6 +58,8 @@ class Executor:
                     verb, resource = describe(action)
                     failures.append(Failure(verb, resource, error.status, error.message))
                 log.debug("%s: %s", action, error.message)
+            except NotItsTurn as answer:
+                log.debug("%s: %s", action, answer)
         return tuple(failures)
 
     async def _do(self, bot: Bot | None, action: Action) -> None:
@@ -77,6 +85,11 @@ class Executor:
                 self._tell(bot, action.reason, action.why)
             case DeletePod():
                 await self._delete_pod(bot, action)
+            case ClaimTurn():
+                await self._turns.take(action)
+            case OpenPod():
+                self._pods.learn(await self._turns.open(action))
+                log.info("%s", action.why)
 
     async def _patch_pod(self, namespace: str, name: str, uid: str, metadata: dict[str, object]) -> None:
         body = {"metadata": {"uid": uid, **metadata}}
@@ -113,6 +126,8 @@ class Executor:
             self._pods.forget(known)
         elif not action.force:
             self._pods.learn(data)
+        if action.proven:
+            self._history.prove(action.uid)
         log.info("%s", action.why)
         self._tell(bot, action.reason, action.why, warning=action.force, pod=action)
 

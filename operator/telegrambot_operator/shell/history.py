@@ -3,20 +3,23 @@
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
-from ..core.classify import may_poll
+from ..core.classify import Life, life, may_poll
 from ..core.lifetimes import span
 from ..core.observed import PodSpan
 from ..core.records import Pod
 
 KEPT = timedelta(minutes=15)
 KEPT_PER_BOT = 20
+KEPT_ENDS = 10_000
 
 
 class History:
-    """Spans of pods that are gone, by identity."""
+    """Spans of pods that are gone, by identity; and which pods were seen to end."""
 
     def __init__(self) -> None:
         self._gone: dict[str, deque[PodSpan]] = {}
+        self._ended: dict[str, None] = {}
+        self._missed: dict[str, datetime] = {}
 
     def pod_is_gone(self, pod: Pod) -> None:
         """Remember a pod whose object has vanished. If it may have been polling until now, that is its end."""
@@ -31,3 +34,22 @@ class History:
         if not kept:
             self._gone.pop(identity, None)
         return kept
+
+    def saw_the_last_of(self, pod: Pod) -> None:
+        """Take in a pod as the API server removed it: that shows whether a process can be left."""
+        if life(pod) in {Life.HELD, Life.DEAD}:
+            self.prove(pod.uid)
+
+    def prove(self, uid: str) -> None:
+        """Remember that no process of the pod is left."""
+        self._ended[uid] = None
+        while len(self._ended) > KEPT_ENDS:
+            del self._ended[next(iter(self._ended))]
+
+    def missed(self, uid: str, now: datetime) -> datetime | None:
+        """Return since when a pod that has vanished is missed, or None where its process was seen to end."""
+        if uid in self._ended:
+            return None
+        while len(self._missed) > KEPT_ENDS:
+            del self._missed[next(iter(self._missed))]
+        return self._missed.setdefault(uid, now)

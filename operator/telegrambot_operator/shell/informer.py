@@ -158,6 +158,8 @@ class Informer(Generic[T]):
         self._at = dict.fromkeys(self._paths, "")
         self._denied: dict[str, KubeError] = {}
         self.store: Store[T] = Store(index)
+        # Called with each object as the API server removed it: with its very last state, which no list ever shows.
+        self.last_seen: Callable[[T], None] = lambda _: None
 
     async def run(self) -> None:
         """Watch for ever: one loop for each path (one, or one a namespace)."""
@@ -275,6 +277,8 @@ class Informer(Generic[T]):
         if line.type == "BOOKMARK":
             return msgspec.json.decode(line.object, type=_OnlyMeta).metadata.resource_version
         thing = self._parse(bytes(line.object))
+        if line.type == "DELETED":
+            self.last_seen(thing)
         self._tell(self.store.drop(thing) if line.type == "DELETED" else self.store.put(thing))
         return thing.metadata.resource_version
 

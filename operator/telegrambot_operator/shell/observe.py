@@ -29,6 +29,7 @@ from ..core.records import (
     parse_replica_set,
     template_of,
 )
+from ..core.turn import Claim
 from .bots import Bots, Key
 from .generations import Generations
 from .history import History
@@ -36,6 +37,7 @@ from .informer import Informer
 from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
 from .logs import LogReader, Tail
 from .tokens import Tokens
+from .turns import Turns
 
 T = TypeVar("T")
 
@@ -66,13 +68,20 @@ class Observer:
     """Gathers what one pass needs."""
 
     def __init__(
-        self, kube: Kube, bots: Bots, deployments: Informer[Deployment], pods: Informer[Pod], logs: LogReader
+        self,
+        kube: Kube,
+        bots: Bots,
+        deployments: Informer[Deployment],
+        pods: Informer[Pod],
+        logs: LogReader,
+        turns: Turns,
     ) -> None:
         self._kube = kube
         self._bots = bots
         self._deployments = deployments
         self._pods = pods
         self._logs = logs
+        self._turns = turns
         self._tokens = Tokens(kube)
         self._unseen: dict[Key, float] = {}
         self.history = History()
@@ -102,6 +111,9 @@ class Observer:
         pods = await self._pods_of(bot, deployment, identity, failures)
         patterns = [compile_pattern(each) for each in bot.spec.conflict.patterns] if bot.spec else []
         self._follow(bot, deployment, pods, patterns)
+        claim = await self._claim(bot, identity, pods, failures)
+        vanished = {claim.uid} - {"", *(pod.uid for pod in pods)} if claim else set()
+        asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and vanished else set())
         return Observed(
             namespace=bot.namespace,
             name=bot.name,
@@ -111,7 +123,7 @@ class Observer:
             deployment=deployment,
             leftovers=tuple(each for each in marked if each.name != bot.target),
             pods=tuple(pods),
-            nodes=await self._nodes(bot, pods, now, failures),
+            nodes=await self._nodes(asked, failures),
             replica_sets=await self._replica_sets(bot, deployment, pods, failures),
             versions=await self._versions(deployment, failures),
             rivals=self._bots.rivals(bot, identity),
@@ -119,6 +131,8 @@ class Observer:
             spans=self._spans(identity, pods, now),
             failures=tuple(failures),
             log_problem=self._logs.problem(bot.key),
+            claim=claim,
+            ended={uid: self.history.missed(uid, now) for uid in vanished},
             applied_generation=self.generations.applied.get(deployment.metadata.uid) if deployment else None,
             shaped_generation=self.generations.shaped.get(deployment.metadata.uid) if deployment else None,
         )
@@ -217,18 +231,31 @@ class Observer:
             return []
         return [pod for pod in found or [] if belongs(pod, deployment)]
 
-    async def _nodes(
-        self, bot: Bot, pods: Sequence[Pod], now: datetime, failures: list[Failure]
-    ) -> dict[str, Node | None]:
+    def _of_stuck(self, bot: Bot, pods: Sequence[Pod], now: datetime) -> set[str]:
+        """The names of the nodes of pods that hang."""
         after = bot.spec.stuck_pods.after_seconds if bot.spec else 0
-        asked = {pod.spec.node_name for pod in pods if pod.spec.node_name and overdue(pod, after, now)}
+        return {pod.spec.node_name for pod in pods if overdue(pod, after, now)}
+
+    async def _nodes(self, asked: set[str], failures: list[Failure]) -> dict[str, Node | None]:
         found: dict[str, Node | None] = {}
-        for name in sorted(asked):
+        for name in sorted(asked - {""}):
             try:
                 found[name] = await self._read("nodes", path(NODES, None, name), parse_node)
             except Forbidden as error:
                 failures.append(error.failure)
         return found
+
+    async def _claim(self, bot: Bot, identity: str, pods: Sequence[Pod], failures: list[Failure]) -> Claim | None:
+        """Read whose turn it is, where that matters: while a pod is held, and until it is noted where the bot runs."""
+        running = [pod for pod in pods if may_poll(pod)]
+        settled = len(running) == 1 and self._turns.is_noted(identity, running[0])
+        if not desired.is_gated(bot.spec) or (settled and not any(pod.gated for pod in pods)):
+            return None
+        try:
+            return await self._turns.claim(identity)
+        except KubeError as error:
+            failures.append(Failure("get", "leases.coordination.k8s.io", error.status, error.message))
+            return None
 
     async def _replica_sets(
         self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], failures: list[Failure]

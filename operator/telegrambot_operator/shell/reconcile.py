@@ -26,6 +26,7 @@ from .kube import BOTS, DEPLOYMENTS, PODS, Kube, KubeError, path
 from .logs import LogReader
 from .observe import UNSEEN_SECONDS, Observer, index_deployment, index_pod
 from .report import Reporter
+from .turns import Turns
 from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,10 @@ class Guard:
             rights_changed=self._all_changed,
         )
         self.reporter = Reporter(kube, self.bots)
-        self.observer = Observer(kube, self.bots, self.deployments, self.pods, self.logs)
-        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.observer.generations)
+        self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
+        self.observer = Observer(kube, self.bots, self.deployments, self.pods, self.logs, self.turns)
+        self.pods.last_seen = self.observer.history.saw_the_last_of
+        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.turns, self.observer)
         self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:

@@ -1,0 +1,82 @@
+"""What to do about turns: which held pod is opened, and what the Lease has to say of a pod that runs.
+
+Only `lock: Gate` takes turns. A pod that is held though its bot takes none any more is opened: its template had the
+scheduler's lock as well.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .actions import Action, ClaimTurn, OpenPod
+from .classify import Life, life, may_poll
+from .desired import is_gated
+from .observed import Bot, Observed
+from .ownership import belongs
+from .records import Pod
+from .turn import Claim, Turn, Verdict, may_be_opened
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What to do now, and why the held pod waits, if one does."""
+
+    actions: tuple[Action, ...] = ()
+    waits: Verdict | None = None
+
+
+def held(seen: Observed) -> list[Pod]:
+    """Return the bot's own pods that wait behind the gate, newest first."""
+    mine = [
+        pod
+        for pod in seen.pods
+        if pod.gated and not pod.deleting and life(pod) is Life.HELD and belongs(pod, seen.deployment)
+    ]
+    return sorted(mine, key=lambda pod: (str(pod.metadata.creation_timestamp), pod.uid), reverse=True)
+
+
+def turns(seen: Observed, bot: Bot, count: int, now: datetime) -> Turns:
+    """Return what to do about the turns of one bot that may have `count` pods."""
+    waiting = held(seen)
+    if not is_gated(bot.spec):
+        return Turns(tuple(_open(pod, None, f"Pod {pod.name} is opened: its bot takes no turns.") for pod in waiting))
+    if seen.claim is None or count == 0 or seen.pods_unknown is not None:
+        return Turns()
+    if not waiting:
+        return Turns(_note_the_one_that_runs(seen, seen.claim))
+    pod = next((each for each in waiting if each.uid == seen.claim.uid), waiting[0])
+    verdict = may_be_opened(pod, seen.pods, seen.claim, seen.nodes, seen.ended, now)
+    if verdict.turn is not Turn.OPEN:
+        return Turns(waits=verdict)
+    claim = _claim(pod, seen.identity, seen.claim)
+    return Turns((_open(pod, claim, f"Pod {pod.name} is opened: no other pod of bot {seen.identity} can be polling."),))
+
+
+def _note_the_one_that_runs(seen: Observed, claim: Claim) -> tuple[Action, ...]:
+    """Where a pod runs is noted on the Lease while it is known: once the pod has vanished, nobody could tell."""
+    running = [pod for pod in seen.pods if may_poll(pod)]
+    if len(running) != 1 or running[0].metadata.namespace != seen.namespace:
+        return ()
+    pod = running[0]
+    noted = (claim.uid, claim.node) == (pod.uid, pod.spec.node_name)
+    others = {each.uid for each in seen.pods if life(each) is not Life.DEAD} - {pod.uid}
+    if noted or claim.uid in others or (claim.uid not in {"", pod.uid} and seen.ended.get(claim.uid, "") is not None):
+        return ()
+    return (_claim(pod, seen.identity, claim),)
+
+
+def _claim(pod: Pod, identity: str, before: Claim) -> ClaimTurn:
+    return ClaimTurn(
+        namespace=pod.metadata.namespace,
+        pod=pod.name,
+        uid=pod.uid,
+        identity=identity,
+        version=before.version,
+        before=before.uid,
+        node=pod.spec.node_name,
+        grace=pod.spec.termination_grace_period_seconds,
+    )
+
+
+def _open(pod: Pod, claim: ClaimTurn | None, why: str) -> OpenPod:
+    gates = tuple(gate.name for gate in pod.spec.scheduling_gates)
+    return OpenPod(pod.metadata.namespace, pod.name, pod.uid, gates, claim, why)

@@ -1,0 +1,178 @@
+"""`lock: Gate`: every pod waits for its turn, and nothing that leaves a process behind makes a second poller."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from tests.bed.kube import path
+from tests.e2e.world import DEEDS, NAME, Operate, World, is_ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.bed.bed import Bed
+
+pytestmark = [pytest.mark.bed, pytest.mark.usefixtures("nodes")]
+
+GATE = {"lock": "Gate"}
+
+
+@pytest_asyncio.fixture
+async def nodes(bed: Bed) -> AsyncIterator[None]:
+    """Nodes as they were, whatever a test does to them."""
+    yield
+    bed.mend()
+    for node in bed.nodes:
+        await node.register()
+        await bed.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
+
+
+async def make(bed: Bed, ns: str, **more: Any) -> World:
+    return await World.make(bed, ns, spec=dict(GATE), **more)
+
+
+def gates(pod: dict[str, Any]) -> list[str]:
+    return [each["name"] for each in pod["spec"].get("schedulingGates", [])]
+
+
+async def waiting(world: World) -> dict[str, Any] | None:
+    """The pod that waits behind the gate, if one does."""
+    return next((pod for pod in await world.pods() if gates(pod) == ["singleton.bot/turn"]), None)
+
+
+async def force_delete(world: World) -> None:
+    """What the well-known repair script does: the name is free at once, the process is not."""
+    pod = (await world.only_pod())["metadata"]["name"]
+    await world.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+async def test_never_two(deed: str, bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await make(bed, ns)
+        await world.guarded()
+        await world.says("Pinned", "True", "Pinned", text="one turn at a time")
+        await DEEDS[deed](world)
+        await world.pinned()
+        await world.settled()
+        world.assert_never_two()
+
+
+@pytest.mark.parametrize("adopt", [True, False], ids=["adopted", "owned"])
+async def test_a_forced_delete_makes_no_second_poller(adopt: bool, bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await make(bed, ns, adopt=adopt, grace=3)
+        await world.guarded()
+        await force_delete(world)
+        await world.says("Ready", "False", "WaitingForTurn", text="vanished while it ran; its process has 3 s to end")
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_a_new_pod_waits_for_an_operator_that_is_down(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await make(bed, ns, grace=3)
+    async with operate():
+        await world.guarded()
+    await force_delete(world)
+    await bed.until(lambda: waiting(world), what="a pod behind the gate")
+    await bed.until(lambda: not bed.alive(world.bot), what="the orphan's end")
+    assert await waiting(world)
+    async with operate():
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_a_lost_node_whose_pod_was_forced_away_holds_the_turn(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await make(bed, ns, grace=1)
+        await world.guarded()
+        pod = await world.only_pod()
+        node = bed.node_of(pod)
+        node.freeze()
+        await bed.kubectl("wait", "--for=condition=Ready=Unknown", f"node/{node.name}", "--timeout=60s")
+        await world.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
+        await world.says("Stalled", "True", "PodUnreachable", text=f"its node {node.name} does not answer")
+        assert await waiting(world)
+        assert bed.alive(world.bot), "its process polls on"
+        node.crash()
+        await bed.kube.delete(path("nodes", None, node.name))
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_two_operators_take_the_same_turns(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate(), operate():
+        world = await make(bed, ns, grace=3)
+        await world.guarded()
+        await DEEDS["a rollback A-B-A"](world)
+        await world.settled()
+        await force_delete(world)
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_changing_the_lock_back_and_forth_strands_no_pod(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await make(bed, ns)
+        await world.guarded()
+        for lock in ("Scheduler", "Gate", "None", "Gate"):
+            await world.edit(lock=lock)
+            await bed.until(lambda lock=lock: has_gate(world, lock == "Gate"), what=f"the template for {lock}")
+            await world.settled()
+        world.assert_never_two()
+
+
+async def has_gate(world: World, there: bool) -> bool:
+    spec = (await world.deployed())["spec"]["template"]["spec"]
+    return bool(spec.get("schedulingGates")) is there
+
+
+async def test_letting_go_strands_no_pod(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await make(bed, ns)
+    async with operate():
+        await world.guarded()
+        await world.kubectl("delete", "tgbot", "shop")
+
+        async def free() -> bool:
+            pods = await world.pods()
+            return not await has_gate(world, there=True) and len(pods) == 1 and is_ready(pods[0]) and not gates(pods[0])
+
+        await bed.until(free, what="a free Deployment with its pod running")
+        world.assert_never_two()
+
+
+async def test_the_users_own_gates_are_kept(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await make(bed, ns)
+    plain = world.plain()
+    plain["spec"]["template"]["spec"]["schedulingGates"] = [{"name": "example.com/license"}]
+    await bed.apply(plain)
+    async with operate():
+        await bed.apply(world.resource())
+
+        async def only_theirs() -> bool:
+            pods = [pod for pod in await world.pods() if "affinity" in pod["spec"]]  # born after the adoption
+            return [gates(pod) for pod in pods] == [["example.com/license"]]
+
+        await bed.until(only_theirs, what="our gate gone, theirs still there")
+        name = (await world.only_pod())["metadata"]["name"]
+        remove = json.dumps([{"op": "remove", "path": "/spec/schedulingGates"}])
+        await world.kubectl("patch", "pod", name, "--type=json", "-p", remove)
+        await world.settled()
+        template = (await world.deployed())["spec"]["template"]
+        names = [each["name"] for each in template["spec"]["schedulingGates"]]
+        assert names == ["example.com/license", "singleton.bot/turn"]
+
+
+async def test_a_killed_operator_is_followed_by_one_that_goes_on(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await make(bed, ns)
+    async with operate() as operator:
+        await world.guarded()
+        await world.kubectl("rollout", "restart", f"deployment/{NAME}")
+        await operator.kill()
+    async with operate():
+        await world.settled()
+        world.assert_never_two()
