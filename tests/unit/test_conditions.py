@@ -13,6 +13,7 @@ from telegrambot_operator.api.models import TelegramBotStatus
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Failure, Observed, TokenState, TokenView
 from telegrambot_operator.core.records import Pod
+from telegrambot_operator.core.turn import Claim
 from telegrambot_operator.names import ConditionType, Reason
 from tests.unit.worlds import (
     BOT,
@@ -25,6 +26,8 @@ from tests.unit.worlds import (
     deployment,
     ended,
     ending,
+    gated,
+    held,
     lived,
     node,
     ownerless,
@@ -35,6 +38,7 @@ from tests.unit.worlds import (
     running,
     said,
     status_of,
+    takes_turns,
     telegram_bot,
     template_body,
     waiting,
@@ -45,6 +49,7 @@ CANNOT_PATCH = Failure("patch", "deployments.apps", 403, 'User "op" cannot patch
 CANNOT_DELETE = Failure("delete", "pods", 403, 'User "op" cannot delete resource "pods"')
 CANNOT_LIST = Failure("list", "pods", 403, 'User "op" cannot list resource "pods"')
 CANNOT_READ_SECRETS = Failure("get", "secrets", 403, 'User "op" cannot get resource "secrets"')
+CANNOT_READ_LEASES = Failure("get", "leases.coordination.k8s.io", 403, 'User "op" cannot get resource "leases"')
 ADMISSION = Failure("patch", "deployments.apps", 403, "admission webhook denied the request: not on a Friday")
 INVALID = Failure("patch", "deployments.apps", 422, "spec.template.spec.containers[0].image: Required value")
 UNWELL = Failure("patch", "pods", 500, "etcd is away")
@@ -58,6 +63,17 @@ BACK = {"node-1": node(since=-5)}
 LOOPING = [pod("bot-a", containers=[waiting("CrashLoopBackOff", last=ending(code=1))], ready=False)]
 PULLING = [pod("bot-a", containers=[waiting("ImagePullBackOff", "no such image")], phase="Pending", ready=False)]
 CREATING = [pod("bot-a", containers=[waiting("ContainerCreating")], phase="Pending", ready=False)]
+
+# Of the pod that held the turn before; what is known of it since it vanished; of the node that it ran on.
+BEFORE = Claim("7", "shop/old", "uid-old", "node-1", grace=30)
+MISSED = {"uid-old": at(-5)}
+SILENT = {"node-1": node(ready=False)}
+
+
+def waits(*pods: Pod, **known: Any) -> Observed:
+    """A bot with `lock: Gate`, whose new pod waits for its turn."""
+    facts = {"deployment": gated(), "claim": Claim(), **known}
+    return world(takes_turns(), pods=[held("new"), *pods], **facts)
 
 
 def missing(state: TokenState) -> TokenView:
@@ -91,6 +107,32 @@ READY: Table = {
     "a pod whose container is being made": (world(pods=CREATING), "False Starting", ["bot-a", "node-1"]),
     "a pod that waits for the one before it": (
         world(pods=[pod("old", terminating=-5), pod("new", node="")]),
+        "False WaitingForTurn",
+        ["new", "old"],
+    ),
+    "a held pod, while another may be polling": (
+        waits(pod("old", terminating=-5)),
+        "False WaitingForTurn",
+        ["pod new waits for its turn", "old may be polling"],
+    ),
+    "a held pod, while it is the turn of one that is held still": (
+        waits(held("other", template_hash="x"), claim=Claim("7", "shop/other", "uid-other")),
+        "False WaitingForTurn",
+        ["pod new waits for its turn", "it is the turn of other"],
+    ),
+    "a held pod, while the process of one that vanished may still run": (
+        waits(claim=BEFORE, ended=MISSED, nodes={"node-1": node()}),
+        "False WaitingForTurn",
+        ["pod new waits for its turn", "shop/old vanished", "30 s"],
+    ),
+    "a held pod, while nobody can tell of one that vanished": (
+        waits(claim=BEFORE, ended=MISSED, nodes=SILENT),
+        "False WaitingForTurn",
+        ["pod new waits for its turn", "shop/old vanished", "node-1 does not answer"],
+    ),
+    "a held pod whose turn it is": (waits(), "False Starting", ["new", "not scheduled yet"]),
+    "a held pod of a bot whose Lease cannot be read": (
+        waits(pod("old", terminating=-5), claim=None),
         "False WaitingForTurn",
         ["new", "old"],
     ),
@@ -306,7 +348,13 @@ PINNED: Table = {
         "True Pinned",
         ["token cannot be read", IDENTITY],
     ),
-    "lock: Gate": (world(telegram_bot(spec=adopts(lock="Gate"))), "True NotYetEnforced", ["lock: Gate", "Scheduler"]),
+    "lock: Gate": (world(takes_turns(), deployment=gated()), "True Pinned", [IDENTITY, "one turn at a time"]),
+    "lock: Gate, and the gate is not in the template yet": (world(takes_turns()), "False LockMissing", [DEPLOYMENT]),
+    "lock: Scheduler, and the gate is still in the template": (
+        world(deployment=gated()),
+        "False LockMissing",
+        [DEPLOYMENT],
+    ),
     "remedy: FixWebhook": (
         world(telegram_bot(spec=adopts(conflict={"remedy": "FixWebhook"}))),
         "True NotYetEnforced",
@@ -328,9 +376,9 @@ PINNED: Table = {
         ["webhook.url"],
     ),
     "several of them": (
-        world(telegram_bot(spec=adopts(lock="Gate", conflict={"remedy": "FixWebhook"}))),
+        world(telegram_bot(spec=adopts(notPolling={"policy": "Restart"}, conflict={"remedy": "FixWebhook"}))),
         "True NotYetEnforced",
-        ["lock: Gate", "FixWebhook"],
+        ["notPolling", "FixWebhook"],
     ),
 }
 
@@ -466,6 +514,31 @@ STALLED: Table = {
         world(NEVER, pods=HUNG, nodes={"node-1": None}),
         "True PodUnreachable",
         ["bot-a", "stuckPods.policy: Never"],
+    ),
+    "a pod vanished, and its node does not answer": (
+        waits(claim=BEFORE, ended=MISSED, nodes=SILENT),
+        "True PodUnreachable",
+        ["shop/old vanished", "node-1 does not answer", "is off", "delete the node", f"Lease telegrambot-{IDENTITY}"],
+    ),
+    "a pod vanished, and nobody knows where it ran": (
+        waits(claim=Claim("7", "shop/old", "uid-old"), ended=MISSED),
+        "True PodUnreachable",
+        ["shop/old vanished", "nobody knows on which node", f"Lease telegrambot-{IDENTITY}"],
+    ),
+    "a pod vanished, and time will tell": (
+        waits(claim=BEFORE, ended=MISSED, nodes={"node-1": node()}),
+        "False NotStalled",
+        [],
+    ),
+    "a held pod that waits for one that may be polling": (
+        waits(pod("old", terminating=-5)),
+        "False NotStalled",
+        [],
+    ),
+    "the Lease may not be read": (
+        waits(claim=None, failures=(CANNOT_READ_LEASES,)),
+        "True Forbidden",
+        ["get leases.coordination.k8s.io", "grant"],
     ),
     "a dead pod is dealt with": (world(pods=HUNG, nodes={"node-1": None}), "False NotStalled", []),
     "a finalizer of somebody else": (

@@ -207,7 +207,7 @@ def test_the_template_of_an_owned_deployment_is_not_patched_but_applied() -> Non
 @pytest.mark.parametrize(
     ("lock", "expected"),
     [("Scheduler", IDENTITY), ("Gate", IDENTITY), ("None", None)],
-    ids=["Scheduler locks", "Gate locks as Scheduler does, until it is enforced", "None does not lock"],
+    ids=["Scheduler locks", "Gate locks as Scheduler does, and holds", "None does not lock"],
 )
 def test_lock_name(lock: str, expected: str | None) -> None:
     spec = telegram_bot(spec=owns(lock=lock)).spec

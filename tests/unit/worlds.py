@@ -34,6 +34,7 @@ NAMESPACE = "shop"
 BOT = "shop-bot"
 DEPLOYMENT = "telegram-bot"
 HASH = "6c9d"
+GATE = "singleton.bot/turn"
 IDENTITY = "7301948265"
 SECRET_REF = {"name": "shop-token", "key": "token"}
 VALID = TokenView(TokenState.VALID, int(IDENTITY))
@@ -110,12 +111,14 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
     reason: str = "",
     unscheduled: str = "",
     unreported: Sequence[str] = (),
+    gates: Sequence[str] = (),
 ) -> Pod:
     """Return a pod: of the Deployment's ReplicaSet, running and ready, unless said otherwise.
 
     `node=""` was never bound; `terminating` is how long ago its deletionTimestamp was, negative while it is to come;
     `controller=None` is a pod that nobody controls; `unscheduled` is what the scheduler says of it; `unreported` names
-    containers that no kubelet has reported; `cost` is its pod-deletion-cost, as somebody has written it.
+    containers that no kubelet has reported; `cost` is its pod-deletion-cost, as somebody has written it; `gates` are
+    the scheduling gates that hold it.
     """
     reported = list(containers) if containers is not None else [running(since=-age, ready=ready)] if node else []
     labels = {"pod-template-hash": template_hash, "app": "telegram-bot", **({"singleton.bot/bot": bot} if bot else {})}
@@ -145,8 +148,14 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
         **({"startTime": stamp(-age)} if node else {}),
     }
     wanted = [*[each["name"] for each in reported or [{"name": "bot"}]], *unreported]
-    spec = {"nodeName": node, "containers": [{"name": each} for each in wanted]}
+    spec: Json = {"nodeName": node, "containers": [{"name": each} for each in wanted]}
+    spec |= {"terminationGracePeriodSeconds": grace, "schedulingGates": [{"name": each} for each in gates]}
     return parse_pod(json.dumps({"metadata": metadata, "spec": spec, "status": status}).encode())
+
+
+def held(name: str = "new", **facts: Any) -> Pod:
+    """Return a pod that waits for its turn: born ten seconds ago, bound to no node, behind our gate."""
+    return pod(name, **{"node": "", "gates": [GATE], "age": 10.0, **facts})
 
 
 def ownerless(name: str, **facts: Any) -> Pod:
@@ -184,12 +193,20 @@ def lock_term(identity: str) -> Json:
     }
 
 
-def template_body(*, lock: str | None = None, terms: Sequence[Json] = (), affinity: Json | None = None) -> Json:
-    """Return a pod template: with the lock on an identity, with the user's own anti-affinity terms."""
+def template_body(
+    *,
+    lock: str | None = None,
+    terms: Sequence[Json] = (),
+    affinity: Json | None = None,
+    gates: Sequence[str] = (),
+) -> Json:
+    """Return a pod template: with the lock on an identity, the user's own anti-affinity terms, scheduling gates."""
     labels = {"app": "telegram-bot", **({"singleton.bot/bot": lock} if lock else {})}
     required = [*terms, *([lock_term(lock)] if lock else [])]
     spec: Json = {"containers": [{"name": "bot", "image": "shop/bot:1"}]}
     anti = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}} if required else {}
+    if gates:
+        spec["schedulingGates"] = [{"name": each} for each in gates]
     if affinity or anti:
         spec["affinity"] = {**(affinity or {}), **anti}
     return {"metadata": {"labels": labels}, "spec": spec}
@@ -341,6 +358,16 @@ def bot_body(  # noqa: PLR0913  each argument is one fact about the TelegramBot
 def telegram_bot(name: str = BOT, **facts: Any) -> Bot:
     """Return a TelegramBot that adopts the Deployment, unless `spec` says otherwise."""
     return understand.bot(bot_body(name, **facts))
+
+
+def takes_turns(**changes: Any) -> Bot:
+    """Return a TelegramBot with `lock: Gate`."""
+    return telegram_bot(spec=adopts(lock="Gate", **changes))
+
+
+def gated(**facts: Any) -> Deployment:
+    """Return a Deployment as the operator leaves it under `lock: Gate`."""
+    return pinned(**{"template": template_body(lock=IDENTITY, gates=[GATE]), **facts})
 
 
 def rival(name: str = "other", *, namespace: str = NAMESPACE, age: float, same_deployment: bool = False) -> Rival:
