@@ -13,7 +13,7 @@ from telegrambot_operator.api.models import TelegramBotStatus
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Failure, Observed, TokenState, TokenView
 from telegrambot_operator.core.records import Pod
-from telegrambot_operator.core.turn import Claim
+from telegrambot_operator.core.turn import Claim, Vanished
 from telegrambot_operator.names import ConditionType, Reason
 from tests.unit.worlds import (
     BOT,
@@ -66,7 +66,7 @@ CREATING = [pod("bot-a", containers=[waiting("ContainerCreating")], phase="Pendi
 
 # Of the pod that held the turn before; what is known of it since it vanished; of the node that it ran on.
 BEFORE = Claim("7", "shop/old", "uid-old", "node-1", grace=30)
-MISSED = {"uid-old": at(-5)}
+MISSED = {"uid-old": Vanished(5.0)}
 SILENT = {"node-1": node(ready=False)}
 
 
@@ -123,7 +123,7 @@ READY: Table = {
     "a held pod, while the process of one that vanished may still run": (
         waits(claim=BEFORE, ended=MISSED, nodes={"node-1": node()}),
         "False WaitingForTurn",
-        ["pod new waits for its turn", "shop/old vanished", "30 s"],
+        ["pod new waits for its turn", "shop/old vanished", "node-1 has to end its process"],
     ),
     "a held pod, while nobody can tell of one that vanished": (
         waits(claim=BEFORE, ended=MISSED, nodes=SILENT),

@@ -6,7 +6,6 @@ A pod is opened only when no other may be polling, be it there or vanished. What
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,16 +13,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from telegrambot_operator.core.records import Node, Pod, parse_lease
-from telegrambot_operator.core.turn import ORPHANED, Claim, Turn, Verdict, is_next, may_be_opened
-from tests.unit.worlds import NOW, Json, at, ended, held, node, pod, running
+from telegrambot_operator.core.turn import Claim, Turn, Vanished, Verdict, is_next, may_be_opened
+from tests.unit.worlds import Json, ended, held, node, pod, running
 
 NEW = held("new")
-# The pod that was opened last. It takes 30 s to stop, and an orphan is found within 10 s more.
+# The pod that was opened last. It takes 30 s to stop.
 BEFORE = Claim("7", "shop/old", "uid-old", "node-1", grace=30)
 STOPPED = pod("old", phase="Succeeded", containers=[ended()])
 NOBODY = Claim()
 WELL: dict[str, Node | None] = {"node-1": node()}
-NOTHING_SEEN: dict[str, datetime | None] = {}
+NOTHING_SEEN: dict[str, Vanished | None] = {}
 
 
 class Facts(NamedTuple):
@@ -32,22 +31,23 @@ class Facts(NamedTuple):
     others: tuple[Pod, ...] = ()
     claim: Claim = NOBODY
     nodes: Mapping[str, Node | None] = WELL
-    ended: Mapping[str, datetime | None] = NOTHING_SEEN
+    ended: Mapping[str, Vanished | None] = NOTHING_SEEN
 
     def judged(self) -> Verdict:
-        return may_be_opened(NEW, [*self.others, NEW], self.claim, self.nodes, self.ended, NOW)
+        return may_be_opened(NEW, [*self.others, NEW], self.claim, self.nodes, self.ended)
 
 
-def vanished(missed: float = -3600, *, node_: Node | None = WELL["node-1"], **known: Any) -> Facts:
-    """The holder's object is gone and was missed so many seconds from now; `node_` is what became of its node."""
-    return Facts(**{"claim": BEFORE, "nodes": {"node-1": node_}, "ended": {"uid-old": at(missed)}, **known})
+def vanished(told_for: float | None = None, *, node_: Node | None = WELL["node-1"], **known: Any) -> Facts:
+    """The holder's object is gone, and its node has known that for so many seconds; `node_` is what became of it."""
+    facts = {"claim": BEFORE, "nodes": {"node-1": node_}, "ended": {"uid-old": Vanished(told_for)}, **known}
+    return Facts(**facts)
 
 
 def there(*others: Pod, **known: Any) -> Facts:
     return Facts(**{"others": others, "claim": BEFORE, **known})
 
 
-# --- One held pod, and all that may speak against it -----------------------------------------------------------------
+# --- One held pod, and all that may speak against it ----------------------------------------------------------------
 
 OPEN: dict[str, Facts] = {
     "nobody has ever held the turn": Facts(),
@@ -59,13 +59,13 @@ OPEN: dict[str, Facts] = {
     "others are held too, and none of them holds the turn": Facts(others=(held("a"), held("b", gates=[]))),
     "others have ended": Facts(others=(pod("a", phase="Failed", containers=[ended()]),)),
     "the holder vanished, and was seen to end": vanished(nodes={}, ended={"uid-old": None}),
-    "the holder vanished, and its node no longer exists": vanished(-0.0, node_=None),
+    "the holder vanished, and its node no longer exists": vanished(node_=None),
     "the holder vanished, and an admin says that its node is off": vanished(
-        -0.0, node_=node(ready=False, out_of_service=True)
+        node_=node(ready=False, out_of_service=True)
     ),
-    "the holder vanished, and had its time to end and to be found": vanished(-40),
-    "the holder vanished long ago, and its node has been back for all that time": vanished(node_=node(since=-40)),
-    "... a short time for a holder that stops at once": vanished(-10, claim=replace(BEFORE, grace=0)),
+    "the holder vanished, and its node has had the time to end it": vanished(30.0),
+    "... and more than that": vanished(3600.0),
+    "... no time at all for a holder that stops at once": vanished(0.0, claim=replace(BEFORE, grace=0)),
 }
 
 
@@ -140,31 +140,36 @@ CLOSED: dict[str, Closed] = {
         ["shop/old vanished", "node-1 does not answer"],
         10.0,
     ),
-    "the holder vanished, and nobody knows since when its node is Ready": (
-        vanished(node_=node(since=None)),
+    "... though it was told in time: a process that was to stop may hang with its node": (
+        vanished(3600.0, node_=node(ready=False)),
         Turn.UNKNOWN,
         ["node-1 does not answer"],
         10.0,
     ),
-    "the holder vanished just now": (vanished(-0.0), Turn.VANISHED, ["shop/old vanished", "30 s"], 40.0),
+    "the holder vanished, and nobody knows yet whether its node was told": (
+        vanished(),
+        Turn.VANISHED,
+        ["shop/old vanished", "node-1 has to end its process"],
+        3.0,
+    ),
+    "... not even where it stops at once": (vanished(claim=replace(BEFORE, grace=0)), Turn.VANISHED, [], 3.0),
     "the holder is missed for the first time in this very pass": (
         vanished(ended={"uid-a": None}),
         Turn.VANISHED,
         ["shop/old vanished"],
-        40.0,
+        3.0,
     ),
-    "the holder vanished, and has a second left": (vanished(-39), Turn.VANISHED, ["30 s"], 1.0),
-    "the holder vanished long ago, but its node has only just come back": (
-        vanished(node_=node(since=-39)),
+    "the holder vanished, and its node has just been told": (
+        vanished(0.0),
         Turn.VANISHED,
-        ["30 s"],
-        1.0,
+        ["shop/old vanished", "node-1 has to end its process"],
+        30.0,
     ),
-    "the holder vanished after its node came back": (vanished(-15, node_=node(since=-35)), Turn.VANISHED, [], 25.0),
+    "the holder vanished, and has a second left": (vanished(29.0), Turn.VANISHED, ["node-1"], 1.0),
     "the holder vanished, and takes its time to stop": (
-        vanished(-40, claim=replace(BEFORE, grace=600)),
+        vanished(30.0, claim=replace(BEFORE, grace=600)),
         Turn.VANISHED,
-        ["600 s"],
+        ["node-1"],
         570.0,
     ),
     "the holder vanished and was seen to end, but another one runs": (
@@ -264,12 +269,12 @@ claims = st.builds(
     node=st.sampled_from(["", "node-1", "node-2"]),
     grace=st.sampled_from([0, 30, 300]),
 )
-times = st.sampled_from([0.0, -9.0, -10.0, -39.0, -40.0, -41.0, -309.0, -310.0, -3600.0])
 some_nodes = st.dictionaries(
     st.sampled_from(["node-1", "node-2", ""]),
-    st.none() | st.builds(node, ready=st.booleans(), since=st.none() | times, out_of_service=st.booleans()),
+    st.none() | st.builds(node, ready=st.booleans(), out_of_service=st.booleans()),
 )
-some_ended = st.dictionaries(st.sampled_from(["uid-old", "uid-a", "somebody"]), st.none() | times.map(at))
+fates = st.none() | st.builds(Vanished, st.none() | st.sampled_from([0.0, 29.0, 30.0, 299.0, 300.0, 3600.0]))
+some_ended = st.dictionaries(st.sampled_from(["uid-old", "uid-a", "somebody"]), fates)
 
 
 def runs(facts: Json) -> bool:
@@ -278,30 +283,29 @@ def runs(facts: Json) -> bool:
     return facts.get("node") != "" and (facts.get("phase", "Running") == "Running" or running_)
 
 
-def proven(holder: Claim, nodes: Mapping[str, Node | None], seen: Mapping[str, datetime | None]) -> bool:
+def proven(holder: Claim, nodes: Mapping[str, Node | None], seen: Mapping[str, Vanished | None]) -> bool:
     """Whether it is known that a vanished holder has no process."""
-    if holder.uid in seen and seen[holder.uid] is None:
+    fate = seen.get(holder.uid, Vanished())
+    if fate is None:
         return True
     if holder.node == "" or holder.node not in nodes:
         return False
     where = nodes[holder.node]
     if where is None or where.out_of_service:
         return True
-    missed, patience = seen.get(holder.uid), holder.grace + ORPHANED.total_seconds()
-    since = where.ready_since
-    return all(start is not None and (NOW - start).total_seconds() >= patience for start in (missed, since))
+    return where.ready and fate.told_for is not None and fate.told_for >= holder.grace
 
 
 @given(some_pods, claims, some_nodes, some_ended)
-@example({}, BEFORE, {"node-1": node(since=-40)}, {"uid-old": at(-40)})
-@example({}, BEFORE, {"node-1": node(since=-39)}, {"uid-old": at(-40)})
-@example({}, BEFORE, {"node-1": node(since=-40)}, {"uid-old": at(-39)})
+@example({}, BEFORE, {"node-1": node()}, {"uid-old": Vanished(30.0)})
+@example({}, BEFORE, {"node-1": node()}, {"uid-old": Vanished(29.0)})
+@example({}, BEFORE, {"node-1": node(ready=False)}, {"uid-old": Vanished(30.0)})
 @example({"old": {"node": ""}}, BEFORE, {}, {"uid-old": None})
 def test_a_pod_is_opened_if_and_only_if_nobody_else_can_be_polling_or_about_to(
     others: dict[str, Json],
     holder: Claim,
     nodes: dict[str, Node | None],
-    seen: dict[str, datetime | None],
+    seen: dict[str, Vanished | None],
 ) -> None:
     """INV-2, and that nothing waits for ever that need not."""
     pods = tuple(pod(name, **facts) for name, facts in others.items())
@@ -319,14 +323,16 @@ def test_a_pod_is_opened_if_and_only_if_nobody_else_can_be_polling_or_about_to(
 
 @given(claims, some_nodes, some_ended)
 def test_who_only_has_to_wait_is_opened_when_the_time_that_it_was_told_is_over(
-    holder: Claim, nodes: dict[str, Node | None], seen: dict[str, datetime | None]
+    holder: Claim, nodes: dict[str, Node | None], seen: dict[str, Vanished | None]
 ) -> None:
-    seen = {holder.uid: NOW, **seen}
     verdict = Facts((), holder, nodes, seen).judged()
-    if verdict.turn is Turn.VANISHED:
+    fate = seen.get(holder.uid, Vanished())
+    if verdict.turn is not Turn.VANISHED:
+        assert verdict.again_after == (10.0 if verdict.turn is Turn.UNKNOWN else None)
+    elif fate is None or fate.told_for is None:
+        assert verdict.again_after == 3.0
+    else:
         assert verdict.again_after is not None
         assert verdict.again_after > 0
-        later = at(verdict.again_after)
-        assert may_be_opened(NEW, [NEW], holder, nodes, seen, later) == Verdict(Turn.OPEN)
-    else:
-        assert verdict.again_after == (10.0 if verdict.turn is Turn.UNKNOWN else None)
+        later = {holder.uid: Vanished(fate.told_for + verdict.again_after)}
+        assert Facts((), holder, nodes, later).judged() == Verdict(Turn.OPEN)
