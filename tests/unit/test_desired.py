@@ -16,6 +16,7 @@ from telegrambot_operator.core.observed import Bot, TokenState, TokenView
 from telegrambot_operator.core.records import Deployment, template_of
 from tests.unit.worlds import (
     BOT,
+    GATE,
     IDENTITY,
     NAMESPACE,
     VALID,
@@ -23,12 +24,14 @@ from tests.unit.worlds import (
     acted,
     deployment,
     deployment_body,
+    gated,
     lock_term,
     merged,
     owns,
     parsed,
     patched,
     pinned,
+    takes_turns,
     telegram_bot,
     template_body,
 )
@@ -221,6 +224,90 @@ def required(body: Json) -> list[Json]:
     return terms
 
 
+# --- The gate ---------------------------------------------------------------------------------------------------------
+
+QUOTA, PROXY = "example.com/quota", "example.com/proxy"
+TURNS = takes_turns()
+
+GATES: dict[str, tuple[list[str], bool, list[str]]] = {
+    "it is put in": ([], True, [GATE]),
+    "behind the user's own": ([QUOTA, PROXY], True, [QUOTA, PROXY, GATE]),
+    "once only": ([GATE, QUOTA, GATE], True, [QUOTA, GATE]),
+    "it is taken out, and the user's own stay": ([QUOTA, GATE, PROXY], False, [QUOTA, PROXY]),
+    "nothing is there, and nothing comes": ([], False, []),
+}
+
+
+@pytest.mark.parametrize(("before", "wanted", "after"), GATES.values(), ids=GATES)
+def test_the_gate(before: list[str], wanted: bool, after: list[str]) -> None:
+    found = desired.with_gate([{"name": each} for each in before], gated=wanted)
+    assert found == [{"name": each} for each in after]
+
+
+def gates(body: Json) -> list[str] | None:
+    """The names of the gates in a template; None where it says nothing of any."""
+    found = body["spec"]["template"]["spec"].get("schedulingGates")
+    return None if found is None else [each["name"] for each in found]
+
+
+def with_gates(*names: str, **facts: Any) -> Json:
+    """A marked Deployment whose template is locked and has these gates."""
+    return marked(template=template_body(lock=IDENTITY, gates=names), **facts)
+
+
+GATE_PATCHES: dict[str, tuple[Json, Bot, list[str] | None]] = {
+    "turns: it is put in": (marked(), TURNS, [GATE]),
+    "turns: behind the user's own": (with_gates(QUOTA), TURNS, [QUOTA, GATE]),
+    "no turns any more: it is taken out, and no empty list is left": (with_gates(GATE), telegram_bot(), None),
+    "no turns any more: the user's own stay": (with_gates(QUOTA, GATE), telegram_bot(), [QUOTA]),
+}
+
+
+@pytest.mark.parametrize(("body", "bot", "after"), GATE_PATCHES.values(), ids=GATE_PATCHES)
+def test_the_gate_is_written_under_the_version_that_the_gates_were_read_at(
+    body: Json, bot: Bot, after: list[str] | None
+) -> None:
+    patch = pin(body, bot=bot)
+    assert patch["metadata"]["resourceVersion"] == "40"
+    assert gates(merged(body, patch)) == after
+    assert required(merged(body, patch)) == [lock_term(IDENTITY)]
+
+
+RIGHT_GATES: dict[str, tuple[Json, Bot]] = {
+    "turns, and the gate is there": (with_gates(GATE), TURNS),
+    "turns, and the user's own are there too": (with_gates(GATE, QUOTA), TURNS),
+    "no turns, and only the user's own are there": (with_gates(QUOTA), telegram_bot()),
+}
+
+
+@pytest.mark.parametrize(("body", "bot"), RIGHT_GATES.values(), ids=RIGHT_GATES)
+def test_gates_that_are_right_are_left_alone(body: Json, bot: Bot) -> None:
+    assert pin(body, bot=bot) == {}
+
+
+def test_a_change_of_the_identity_touches_no_gate() -> None:
+    body = marked(template=template_body(lock="111111", gates=[QUOTA, GATE]))
+    assert "schedulingGates" not in pin(body, bot=TURNS)["spec"]["template"]["spec"]
+
+
+def test_a_gate_is_never_written_where_the_lock_comes_off() -> None:
+    """A pod that is held and that nobody would ever open is no use to anybody."""
+    body = with_gates(GATE)
+    assert gates(merged(body, pin(body, bot=TURNS, lock=None))) is None
+
+
+def test_the_lock_is_in_force_only_with_the_gate_that_it_should_have() -> None:
+    with_it, without = template_of(gated()), template_of(pinned())
+    assert [desired.lock_in_force(each, IDENTITY, gated=True) for each in (with_it, without)] == [True, False]
+    assert [desired.lock_in_force(each, IDENTITY) for each in (with_it, without)] == [False, True]
+    assert desired.lock_in_force(template_of(deployment()), None, gated=True)
+
+
+def test_a_release_takes_the_gate_off_and_leaves_the_users_own() -> None:
+    body = with_gates(QUOTA, GATE)
+    assert gates(merged(body, desired.release_patch(parsed(body)))) == [QUOTA]
+
+
 # --- There and back: for any Deployment -----------------------------------------------------------------------------
 
 labels = st.dictionaries(st.sampled_from(["app", "tier", "team"]), st.sampled_from(["a", "b"]), min_size=1)
@@ -247,34 +334,36 @@ affinities = st.fixed_dictionaries(
 def deployments(draw: st.DrawFn) -> Json:
     """Draw a Deployment that nothing of ours has touched."""
     affinity = draw(st.none() | affinities)
-    template = template_body(affinity=affinity)
+    theirs = draw(st.lists(st.sampled_from([QUOTA, PROXY]), unique=True))
+    template = template_body(affinity=affinity, gates=theirs)
     strategy = draw(st.sampled_from(["RollingUpdate", "Recreate"]))
     return deployment_body(replicas=draw(st.integers(0, 5)), strategy=strategy, template=template)
 
 
 locks = st.sampled_from([IDENTITY, "shop.shop-bot", None])
 counts = st.integers(0, 1)
+bots = st.sampled_from([telegram_bot(), TURNS])
 
 
-def settle(body: Json, *, lock: str | None, count: int = 1) -> tuple[list[Json], Json]:
+def settle(body: Json, *, lock: str | None, count: int = 1, bot: Bot | None = None) -> tuple[list[Json], Json]:
     """Patch until nothing is missing, each time after the Deployment has acted: the patches, and where they lead."""
     made: list[Json] = []
-    while patch := pin(body, lock=lock, count=count):
+    while patch := pin(body, lock=lock, count=count, bot=bot):
         assert len(made) < 9, "the patches lead nowhere"
         made.append(patch)
         body = acted(patched(body, patch))
     return made, body
 
 
-@given(deployments(), locks, counts)
+@given(deployments(), locks, counts, bots)
 def test_two_patches_lead_to_a_pinned_deployment_that_is_missing_nothing(
-    body: Json, lock: str | None, count: int
+    body: Json, lock: str | None, count: int, bot: Bot
 ) -> None:
     """INV-8: the third pass writes nothing."""
-    made, after = settle(body, lock=lock, count=count)
+    made, after = settle(body, lock=lock, count=count, bot=bot)
     assert len(made) <= 2
     assert (after["spec"]["replicas"], after["spec"]["strategy"]) == (count, {"type": "Recreate"})
-    assert desired.lock_in_force(template_of(parsed(after)), lock)
+    assert desired.lock_in_force(template_of(parsed(after)), lock, gated=bot is TURNS)
     assert desired.is_ours(parsed(after), telegram_bot())
 
 
@@ -298,24 +387,28 @@ def test_replicas_are_never_written_while_they_may_not_be(
         assert settled or updated >= total
 
 
-@given(deployments(), locks, locks)
-def test_a_change_of_the_lock_needs_one_patch(body: Json, before: str | None, lock: str | None) -> None:
-    _, held = settle(body, lock=before)
-    made, after = settle(held, lock=lock)
-    assert [list(patch["spec"]) for patch in made] == ([] if lock == before else [["template"]])
-    assert desired.lock_in_force(template_of(parsed(after)), lock)
+@given(deployments(), locks, locks, bots, bots)
+def test_a_change_of_the_lock_needs_one_patch(
+    body: Json, before: str | None, lock: str | None, earlier: Bot, bot: Bot
+) -> None:
+    _, held = settle(body, lock=before, bot=earlier)
+    made, after = settle(held, lock=lock, bot=bot)
+    same = lock == before and (bot is earlier or lock is None)
+    assert [list(patch["spec"]) for patch in made] == ([] if same else [["template"]])
+    assert desired.lock_in_force(template_of(parsed(after)), lock, gated=bot is TURNS)
 
 
-@given(deployments(), locks)
-def test_pinning_keeps_every_rule_of_the_users_own(body: Json, lock: str | None) -> None:
-    after = merged(body, pin(body, lock=lock))
+@given(deployments(), locks, bots)
+def test_pinning_keeps_every_rule_of_the_users_own(body: Json, lock: str | None, bot: Bot) -> None:
+    after = merged(body, pin(body, lock=lock, bot=bot))
     assert [term for term in required(after) if term != lock_term(lock or "")] == required(body)
+    assert [each for each in gates(after) or [] if each != GATE] == (gates(body) or [])
     assert without_terms(after) == without_terms(body)
 
 
-@given(deployments(), locks)
-def test_a_release_gives_the_template_back_as_it_was_and_leaves_the_pin(body: Json, lock: str | None) -> None:
-    _, held = settle(body, lock=lock)
+@given(deployments(), locks, bots)
+def test_a_release_gives_the_template_back_as_it_was_and_leaves_the_pin(body: Json, lock: str | None, bot: Bot) -> None:
+    _, held = settle(body, lock=lock, bot=bot)
     freed = merged(held, desired.release_patch(parsed(held)))
     assert freed["spec"]["template"] == body["spec"]["template"]
     assert freed["metadata"]["labels"] == body["metadata"]["labels"]
@@ -332,8 +425,9 @@ def test_a_release_of_a_template_without_our_lock_touches_no_template() -> None:
 
 
 def without_terms(body: Json) -> Json:
-    """The template without required anti-affinity terms, our label, and objects that are empty then."""
+    """The template without required anti-affinity terms, gates, our label, and objects that are empty then."""
     spec = json.loads(json.dumps(body["spec"]["template"]["spec"]))
+    spec.pop("schedulingGates", None)
     spec.get("affinity", {}).get("podAntiAffinity", {}).pop(REQUIRED, None)
     pruned: Json = _pruned(spec)
     return pruned
@@ -381,8 +475,34 @@ def test_it_is_born_locked() -> None:
     assert body["spec"]["template"]["metadata"]["labels"]["singleton.bot/bot"] == IDENTITY
 
 
-def test_gate_is_born_with_the_scheduler_lock() -> None:
-    assert required(made(lock="Gate")) == [lock_term(IDENTITY)]
+def test_gate_is_born_with_the_scheduler_lock_and_the_gate() -> None:
+    body = made(lock="Gate")
+    assert required(body) == [lock_term(IDENTITY)]
+    assert gates(body) == [GATE]
+
+
+def test_the_gate_comes_behind_the_users_own() -> None:
+    assert gates(made(lock="Gate", pod_spec={"schedulingGates": [{"name": QUOTA}]})) == [QUOTA, GATE]
+
+
+@pytest.mark.parametrize("lock", ["Scheduler", "None"])
+def test_without_turns_only_the_users_own_gates_are_there(lock: str) -> None:
+    assert gates(made(lock=lock)) is None
+    assert gates(made(lock=lock, pod_spec={"schedulingGates": [{"name": QUOTA}]})) == [QUOTA]
+
+
+def test_a_lock_that_takes_turns_now_or_no_longer_is_drift() -> None:
+    turns, none = telegram_bot(spec=owns(lock="Gate")), telegram_bot(spec=owns())
+    for before, after in ((turns, none), (none, turns)):
+        applied = merged(deployment_body(BOT), desired.owned_deployment(before, IDENTITY, 1))
+        assert [drifted(applied, bot=each) for each in (before, after)] == [False, True]
+
+
+def test_a_gate_that_somebody_takes_out_is_drift() -> None:
+    bot = telegram_bot(spec=owns(lock="Gate"))
+    applied = merged(deployment_body(BOT), desired.owned_deployment(bot, IDENTITY, 1))
+    assert not drifted(applied, bot=bot)
+    assert drifted(merged(applied, {"spec": {"template": {"spec": {"schedulingGates": None}}}}), bot=bot)
 
 
 def test_without_a_lock_its_pods_are_found_all_the_same() -> None:

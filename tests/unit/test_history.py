@@ -1,9 +1,15 @@
 """Who ran lately: a 409 is read after the fact, when the pod that caused it may be gone already."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
-from telegrambot_operator.shell.history import KEPT, KEPT_PER_BOT, History
-from tests.unit.worlds import IDENTITY, NOW, ended, pod
+import pytest
+
+from telegrambot_operator.core.records import Pod
+from telegrambot_operator.core.turn import Vanished
+from telegrambot_operator.shell import history as module
+from telegrambot_operator.shell.history import KEPT, KEPT_ENDS, KEPT_PER_BOT, History
+from tests.unit.worlds import IDENTITY, NOW, ended, held, pod, running
 
 
 def names(history: History, now: datetime) -> list[str]:
@@ -55,3 +61,120 @@ def test_a_crowd_is_not_remembered_whole() -> None:
     kept = names(history, NOW)
     assert len(kept) == KEPT_PER_BOT
     assert kept[-1] == f"p{KEPT_PER_BOT + 4}"
+
+
+# --- Pods that have vanished ------------------------------------------------------------------------------------------
+
+
+class Clock(SimpleNamespace):
+    """A steady clock that stands still until a test moves it."""
+
+    seconds: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+LAST_SEEN: dict[str, tuple[Pod, bool]] = {
+    "bound to no node": (held("p"), True),
+    "open, and bound to no node": (held("p", gates=[]), True),
+    "ended": (pod("p", phase="Succeeded", containers=[ended()]), True),
+    "ended, and on its way out": (pod("p", phase="Failed", containers=[ended()], terminating=5), True),
+    "running": (pod("p"), False),
+    "on its way out, and running: its object was deleted by force": (pod("p", terminating=5), False),
+    "its containers have ended, but nobody says that they stay so": (pod("p", containers=[ended()]), False),
+    "called failed while a container of it runs": (pod("p", phase="Failed", containers=[running()]), False),
+    "bound, and nothing is known of its containers": (pod("p", phase="Pending", containers=[]), False),
+}
+
+
+@pytest.mark.parametrize(("last", "proves"), LAST_SEEN.values(), ids=LAST_SEEN)
+def test_the_last_state_of_a_pod_shows_whether_a_process_can_be_left(last: Pod, proves: bool) -> None:
+    history = History()
+    history.saw_the_last_of(last)
+    assert history.missed("uid-p", "10:00") == (None if proves else Vanished())
+
+
+def test_what_was_proven_of_one_pod_says_nothing_of_another() -> None:
+    history = History()
+    history.prove("uid-p")
+    assert history.missed("uid-p", "10:00") is None
+    assert history.missed("uid-q", "10:00") == Vanished()
+
+
+def test_a_proof_that_comes_late_counts(clock: Clock) -> None:
+    history = History()
+    assert history.missed("uid-p", "10:00") == Vanished()
+    clock.seconds += 5
+    history.prove("uid-p")
+    assert history.missed("uid-p", "10:00") is None
+
+
+# Looks at a pod that has vanished, each so many seconds after the one before, and what its kubelet wrote last by then;
+# then for how long, in the end, the kubelet has certainly known.
+Looks = list[tuple[float, str]]
+HEARD: dict[str, tuple[Looks, float | None]] = {
+    "never before: its heartbeat may be older than the deletion": ([(0, "a")], None),
+    "silent since": ([(0, "a"), (60, "a"), (60, "a")], None),
+    "heard of once: it may have looked just before the deletion": ([(0, "a"), (10, "b")], None),
+    "heard of once, however long ago": ([(0, "a"), (10, "b"), (600, "b")], None),
+    "heard of twice in too short a time": ([(0, "a"), (5, "b"), (9.9, "c")], None),
+    "heard of twice": ([(0, "a"), (5, "b"), (10, "c")], 0.0),
+    "heard of a third time, the second being too early": ([(0, "a"), (5, "b"), (5, "c"), (5, "d")], 0.0),
+    "heard of twice, and a while ago": ([(0, "a"), (5, "b"), (10, "c"), (7, "c")], 7.0),
+    "heard of ever since: the time runs on": ([(0, "a"), (5, "b"), (10, "c"), (10, "d"), (10, "e")], 20.0),
+    "cannot be read": ([(0, ""), (10, ""), (10, "")], None),
+    "cannot be read at first: that it can be read now is no sign of life": ([(0, ""), (10, "a"), (10, "a")], None),
+    "... but what comes after that is": ([(0, ""), (10, "a"), (10, "b"), (10, "c")], 0.0),
+    "cannot be read in between: the same heartbeat again is no sign of life": (
+        [(0, "a"), (10, ""), (10, "a"), (10, ""), (10, "a")],
+        None,
+    ),
+    "cannot be read in between, and was heard of before and after": (
+        [(0, "a"), (10, "b"), (10, ""), (10, "c"), (1, "")],
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("looks", "told_for"), HEARD.values(), ids=HEARD)
+def test_for_how_long_the_kubelet_of_a_vanished_pod_has_known(
+    clock: Clock, looks: Looks, told_for: float | None
+) -> None:
+    history, found = History(), None
+    for seconds, heartbeat in looks:
+        clock.seconds += seconds
+        found = history.missed("uid-p", heartbeat)
+    assert found == Vanished(told_for)
+
+
+def test_two_pods_that_vanished_wait_each_for_itself(clock: Clock) -> None:
+    history = History()
+    for heartbeat in ("a", "b", "c"):
+        assert history.missed("uid-q", "a") == Vanished()
+        first = history.missed("uid-p", heartbeat)
+        clock.seconds += 10
+    assert first == Vanished(0.0)
+
+
+def test_a_crowd_of_ends_is_not_remembered_whole_and_what_is_forgotten_counts_as_not_seen() -> None:
+    history = History()
+    for number in range(KEPT_ENDS + 2):
+        history.prove(f"uid-{number}")
+    assert len(history._ended) == KEPT_ENDS
+    assert history.missed("uid-1", "a") == Vanished()
+    assert history.missed("uid-2", "a") is None
+
+
+def test_a_crowd_that_is_missed_is_not_remembered_whole() -> None:
+    history = History()
+    for number in range(KEPT_ENDS + 5):
+        history.missed(f"uid-{number}", "a")
+    assert len(history._missed) <= KEPT_ENDS + 1

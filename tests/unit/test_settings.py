@@ -103,6 +103,26 @@ def test_a_name_that_no_namespace_has_is_refused(config: str, name: str) -> None
     assert "lower-case letters" in text
 
 
+# --- Where the turns are noted ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", [{}, {"OPERATOR_NAMESPACE": ""}], ids=["not set", "set to nothing"])
+def test_one_place_for_the_turns_of_every_operator_of_a_cluster(config: str, environment: dict[str, str]) -> None:
+    found = read({"KUBECONFIG": config, **environment}, ("shop",))
+    assert found.operator_namespace == "telegrambot-operator"
+
+
+def test_another_place_for_the_turns(config: str) -> None:
+    assert read({"KUBECONFIG": config, "OPERATOR_NAMESPACE": "bots-1"}).operator_namespace == "bots-1"
+
+
+@pytest.mark.parametrize("name", ["Bots", "bots_1", "-bots", "bots-", "a" * 64, "bots/1", " ", "bots\n"])
+def test_a_place_that_no_namespace_can_be_is_refused(config: str, name: str) -> None:
+    text = refusal({"KUBECONFIG": config, "OPERATOR_NAMESPACE": name})
+    assert text.startswith(f"OPERATOR_NAMESPACE: {name!r}")
+    assert "lower-case letters" in text
+
+
 # --- Which Telegram -------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +183,7 @@ def test_every_refusal_is_one_line(home: Path, config: str) -> None:
         refusal({"KUBECONFIG": "/nowhere"}),
         refusal({"KUBECONFIG": config}, ("Shop",)),
         refusal({"KUBECONFIG": config, "TELEGRAM_API_URL": "x"}),
+        refusal({"KUBECONFIG": config, "OPERATOR_NAMESPACE": "bots\n"}),
     ]
     assert [text for text in refusals if "\n" in text] == []
 
