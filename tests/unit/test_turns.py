@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from telegrambot_operator.core import turns as rules
 from telegrambot_operator.core.actions import Action, ClaimTurn, OpenPod, describe
@@ -200,6 +201,16 @@ def test_what_is_noted_is_where_the_pod_runs_and_how_long_it_may_take_to_stop() 
     assert made == ClaimTurn(
         NAMESPACE, "old", "uid-old", IDENTITY, version="7", before="uid-old", node="node-1", grace=45
     )
+
+
+def test_of_two_times_to_stop_the_longer_is_noted() -> None:
+    """A deletion may give a pod more time than its spec does, or less; its kubelet goes by what it heard."""
+    for spec, deletion in ((30, 600), (600, 30)):
+        going = pod("old", terminating=-5, grace=deletion)
+        going = structs.replace(going, spec=structs.replace(going.spec, termination_grace_period_seconds=spec))
+        (made,) = plan(turning(going), NOW).actions
+        assert isinstance(made, ClaimTurn)
+        assert made.grace == 600
 
 
 def test_the_rights_that_turns_take() -> None:
