@@ -1,9 +1,10 @@
 """How long two processes of one bot live at once: a plain Deployment, beside one that a TelegramBot guards.
 
-    .venv/bin/python -m bench.overlap   # about ten minutes; the table of the README
+    .venv/bin/python -m bench.overlap               # about a quarter of an hour: the table of the README
+    .venv/bin/python -m bench.overlap "a drain"     # one row of it
 
 The bot takes six seconds to stop. The plain Deployment is the best that Kubernetes offers by itself: one replica and
-the Recreate strategy. Each deed of tests/e2e/world.py is done to both, one after the other on the same bed, and the
+the Recreate strategy. Each deed of tests/e2e/world.py is done to all, one after the other on the same bed, and the
 nodes' process tables are read: the seconds in which more than one process that has polled lived, and Telegram's 409s.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bed.bed import Bed
@@ -20,6 +22,7 @@ from tests.e2e.world import DEEDS, World
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+RBAC = Path(__file__).parents[1] / "deploy" / "rbac.yaml"
 STOPPING = "6"  # seconds that the bot polls on after SIGTERM
 WATCHED = 20.0  # seconds after a deed; an overlap that lasts until then has no end of its own
 REPAIRS = 5  # rounds of the repair script
@@ -37,14 +40,28 @@ async def repair_script(world: World) -> None:
         await asyncio.sleep(1)  # the script's own pause
 
 
-ROWS: dict[str, Callable[[World], Awaitable[None]]] = {**DEEDS, "replicas 3 and the repair script": repair_script}
+async def force_delete(world: World) -> None:
+    """The name of the pod is free at once, and its process lives on."""
+    pod = (await world.only_pod())["metadata"]["name"]
+    await world.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
 
 
-async def measure(bed: Bed, row: str, *, guarded: bool) -> str:
+ROWS: dict[str, Callable[[World], Awaitable[None]]] = {
+    **DEEDS,
+    "a forced delete": force_delete,
+    "replicas 3 and the repair script": repair_script,
+}
+
+
+LOCKS = {"a Deployment, Recreate, 1 replica": None, "with a TelegramBot": "Scheduler", "with `lock: Gate`": "Gate"}
+
+
+async def measure(bed: Bed, row: str, lock: str | None) -> str:
     """Do one deed in a namespace of its own, and return what came of it as a cell of the table."""
-    world = await World.make(bed, await bed.namespace(), env={"STOP_SECONDS": STOPPING, "POLL_SECONDS": "2"}, grace=20)
+    env = {"STOP_SECONDS": STOPPING, "POLL_SECONDS": "2"}
+    world = await World.make(bed, await bed.namespace(), env=env, grace=20, spec={"lock": lock} if lock else {})
     await bed.apply(world.plain(strategy={"type": "Recreate"}))
-    if guarded:
+    if lock:
         await bed.apply(world.resource())
         await world.settled()
     await bed.until(world.bot.polling_now, what="the bot polls")
@@ -68,15 +85,16 @@ def shown(bed: Bed, world: World) -> str:
     return f"{'for ever' if for_ever else f'{longest:.1f} s'}, {len(world.bot.conflicts)} x 409"
 
 
-async def play() -> None:
-    """Measure every row, and print the table as Markdown."""
-    print(f"| what happens | Deployment, Recreate, 1 replica | with a TelegramBot |\n|{'---|' * 3}")
+async def play(rows: list[str]) -> None:
+    """Measure the rows, and print the table as Markdown. Raises KeyError for a row that there is not."""
+    print(f"| what happens | {' | '.join(LOCKS)} |\n|{'---|' * (1 + len(LOCKS))}")
     async with Bed.start(nodes=2) as bed, bed.operator() as operator:
         await operator.ready()
-        for row in ROWS:
-            plain, guarded = await measure(bed, row, guarded=False), await measure(bed, row, guarded=True)
-            print(f"| {row} | {plain} | {guarded} |", flush=True)
+        await bed.apply(RBAC.read_text())  # for the namespace of the Leases
+        for row in rows:
+            cells = [await measure(bed, row, lock) for lock in LOCKS.values()]
+            print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(play()))
+    sys.exit(asyncio.run(play(sys.argv[1:] or list(ROWS))))

@@ -52,17 +52,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Redacting(logging.Formatter):
-    """No line leaves the process with a bot token in it, whoever wrote it (INV-7)."""
+class _Lines(logging.Formatter):
+    """No line leaves the process with a bot token in it, whoever wrote it (INV-7); tracebacks only when asked for."""
+
+    def __init__(self, *, tracebacks: bool) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return redact(super().format(record))
+        if self._tracebacks or not record.exc_info:
+            return redact(super().format(record))
+        error = record.exc_info[1]
+        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
+        return redact(f"{super().format(plain)} ({type(error).__name__}: {error})")
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Lines(tracebacks=verbose))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("telegrambot_operator").setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.ERROR)
@@ -126,7 +134,7 @@ async def _end(tasks: Sequence[asyncio.Task[Any]]) -> bool:
     done, _ = await asyncio.wait(tasks, timeout=STOP_SECONDS)
     failed = [task.exception() for task in done if not task.cancelled() and task.exception() is not None]
     for error in failed:
-        log.error("a part of the operator failed: %s", error, exc_info=error)
+        log.error("a part of the operator failed", exc_info=error)
     return bool(failed)
 
 

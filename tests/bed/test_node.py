@@ -357,7 +357,8 @@ class TestDeletion:
         assert said.read_text() == "start\nhook\nterm\n"
 
     async def test_a_forced_delete_frees_the_name_while_the_process_lives_on(self, bed: Bed, ns: str, bot: Bot) -> None:
-        await create(bed, ns, pod(raw(bot)))
+        slow = raw(bot, STOP_SECONDS="10")  # on a busy machine its successor may be long in coming
+        await create(bed, ns, pod(slow, terminationGracePeriodSeconds=20))
         await running(bed, ns)
         await bot.until(bot.polling_now)
         (orphan,) = bed.alive(bot)

@@ -54,7 +54,7 @@ UNGUARDED = ("a rollout", "a deleted pod", "an eviction", "a scale to 2", "a rol
 
 @pytest.mark.parametrize("deed", UNGUARDED)
 async def test_the_same_deed_makes_two_where_nothing_guards(deed: str, bed: Bed, ns: str) -> None:
-    world = await World.make(bed, ns)
+    world = await World.make(bed, ns, env={"STOP_SECONDS": "8", "POLL_SECONDS": "2"}, grace=20)
     strategy = "RollingUpdate" if deed == "a rollout" else "Recreate"
     await bed.apply(world.plain(strategy={"type": strategy}))
     await bed.until(world.bot.polling_now, what="the bot polling")

@@ -68,7 +68,7 @@ async def test_a_forced_delete_makes_no_second_poller(adopt: bool, bed: Bed, ns:
         world = await make(bed, ns, adopt=adopt, grace=3)
         await world.guarded()
         await force_delete(world)
-        await world.says("Ready", "False", "WaitingForTurn", text="vanished while it ran; its process has 3 s to end")
+        await world.says("Ready", "False", "WaitingForTurn", text="vanished while it ran; its node")
         await world.settled()
         world.assert_never_two()
 

@@ -6,7 +6,7 @@ rivals ---------- other TelegramBots with the      nodes --------- only those of
                   same Deployment or identity      ReplicaSets --- only those behind duplicates, read live
                                                    versions ------ the target's own ReplicaSets, read live, while it
                                                                    has pods of an older template
-claim ----------- whose turn it is (`lock: Gate`)    ended --------- holders that have vanished: since when
+claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder that has vanished
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
 """
@@ -20,7 +20,7 @@ from typing import Any
 from ..api.models import TelegramBotSpec
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
-from .turn import Claim
+from .turn import Claim, Vanished
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class Observed:
     failures: tuple[Failure, ...] = ()
     log_problem: str = ""
     claim: Claim | None = None
-    ended: Mapping[str, datetime | None] = field(default_factory=dict)
+    ended: Mapping[str, Vanished | None] = field(default_factory=dict)
     applied_generation: int | None = None
     shaped_generation: int | None = None
 

@@ -78,7 +78,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *_delete_extras(seen, removable),
         *_delete_stuck(seen, spec, stuck),
         *_delete_remains(seen),
-        *(taken := turns(seen, bot, count, now)).actions,
+        *(taken := turns(seen, bot, count)).actions,
     ]
     waits = [taken.waits.again_after] if taken.waits else []
     deadlines = [*waits, _next_deadline(seen, spec, stuck, now)]

@@ -375,10 +375,11 @@ class LeaseSpec(Record, frozen=True):
     """A Lease's spec."""
 
     holder_identity: str = ""
+    renew_time: str = ""
 
 
 class Lease(Record, frozen=True):
-    """A Lease that is a bot's turn."""
+    """A Lease: a bot's turn, or a node's heartbeat."""
 
     metadata: LeaseMeta
     spec: LeaseSpec = LeaseSpec()

@@ -6,19 +6,31 @@
    Lease; then the Lease gets the pod as its holder, under the version read before that list; then the gate goes.
 3. While the holder exists and is held still, nobody but it may be opened: somebody may be about to remove its gate.
 4. A holder whose object has vanished counts as polling until its end is proven: it was seen to end, or its node is gone
-   or off by an admin's word, or has been Ready for the grace period and more since. A forced delete leaves a process.
+   or off by an admin's word, or its kubelet was heard of twice since and had the grace period after that to end the
+   process. That the node is Ready proves nothing: it stays so for a while after it was last heard of. No clock of
+   another machine is asked, and only a live read starts the wait.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .classify import Life, life, may_poll
 from .records import Lease, Node, Pod
 
 # A kubelet looks for processes without a pod every two seconds, and may hear of a deletion late.
-ORPHANED = timedelta(seconds=10)
+ORPHANED_SECONDS = 10.0
+LOOK_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A pod whose object is gone though its process was not seen to end.
+
+    `told_for`: for how many seconds its kubelet has certainly known, None while that is not certain yet.
+    """
+
+    told_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,9 @@ def may_be_opened(
     pods: Sequence[Pod],
     claim: Claim,
     nodes: Mapping[str, Node | None],
-    ended: Mapping[str, datetime | None],
-    now: datetime,
+    ended: Mapping[str, Vanished | None],
 ) -> Verdict:
-    """Return whether it is the pod's turn.
-
-    `ended` tells of uids that have vanished: None where the end of the process was seen, else when it was first missed.
-    """
+    """Return whether it is the pod's turn. `ended` tells of uids that are gone: None where their end was seen."""
     others = sorted(each.name for each in pods if each.uid != pod.uid and may_poll(each))
     if others:
         return Verdict(Turn.NOT_YET, f"{', '.join(others)} may be polling")
@@ -78,7 +86,7 @@ def may_be_opened(
         return Verdict(Turn.OPEN)
     there = next((each for each in pods if each.uid == claim.uid), None)
     if there is None:
-        return _after_a_vanished_one(claim, nodes, ended, now)
+        return _after_a_vanished_one(claim, nodes, ended.get(claim.uid, Vanished()))
     return Verdict(Turn.NOT_YET, f"it is the turn of {there.name}") if is_next(there) else Verdict(Turn.OPEN)
 
 
@@ -87,23 +95,20 @@ def is_next(holder: Pod) -> bool:
     return life(holder) is Life.HELD and not holder.deleting
 
 
-def _after_a_vanished_one(
-    claim: Claim, nodes: Mapping[str, Node | None], ended: Mapping[str, datetime | None], now: datetime
-) -> Verdict:
-    missed = ended.get(claim.uid, now)
-    if missed is None:
+def _after_a_vanished_one(claim: Claim, nodes: Mapping[str, Node | None], vanished: Vanished | None) -> Verdict:
+    if vanished is None:
         return Verdict(Turn.OPEN)
     if not claim.node or claim.node not in nodes:
         why = f"pod {claim.pod} vanished and nobody knows on which node it ran"
-        return Verdict(Turn.UNKNOWN, why, again_after=ORPHANED.total_seconds())
+        return Verdict(Turn.UNKNOWN, why, again_after=ORPHANED_SECONDS)
     node = nodes[claim.node]
     if node is None or node.out_of_service:
         return Verdict(Turn.OPEN)
-    if node.ready_since is None:
+    if not node.ready:
         why = f"pod {claim.pod} vanished, and its node {claim.node} does not answer"
-        return Verdict(Turn.UNKNOWN, why, again_after=ORPHANED.total_seconds())
-    over = max(missed, node.ready_since) + timedelta(seconds=claim.grace) + ORPHANED
-    if over <= now:
+        return Verdict(Turn.UNKNOWN, why, again_after=ORPHANED_SECONDS)
+    left = None if vanished.told_for is None else claim.grace - vanished.told_for
+    if left is not None and left <= 0:
         return Verdict(Turn.OPEN)
-    why = f"pod {claim.pod} vanished while it ran; its process has {claim.grace} s to end"
-    return Verdict(Turn.VANISHED, why, again_after=(over - now).total_seconds())
+    why = f"pod {claim.pod} vanished while it ran; its node {claim.node} has to end its process first"
+    return Verdict(Turn.VANISHED, why, again_after=LOOK_SECONDS if left is None else left)

@@ -5,7 +5,6 @@ scheduler's lock as well.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from .actions import Action, ClaimTurn, OpenPod
 from .classify import Life, life, may_poll
@@ -34,7 +33,7 @@ def held(seen: Observed) -> list[Pod]:
     return sorted(mine, key=lambda pod: (str(pod.metadata.creation_timestamp), pod.uid), reverse=True)
 
 
-def turns(seen: Observed, bot: Bot, count: int, now: datetime) -> Turns:
+def turns(seen: Observed, bot: Bot, count: int) -> Turns:
     """Return what to do about the turns of one bot that may have `count` pods."""
     waiting = held(seen)
     if not is_gated(bot.spec):
@@ -44,7 +43,7 @@ def turns(seen: Observed, bot: Bot, count: int, now: datetime) -> Turns:
     if not waiting:
         return Turns(_note_the_one_that_runs(seen, seen.claim))
     pod = next((each for each in waiting if each.uid == seen.claim.uid), waiting[0])
-    verdict = may_be_opened(pod, seen.pods, seen.claim, seen.nodes, seen.ended, now)
+    verdict = may_be_opened(pod, seen.pods, seen.claim, seen.nodes, seen.ended)
     if verdict.turn is not Turn.OPEN:
         return Turns(waits=verdict)
     claim = _claim(pod, seen.identity, seen.claim)
@@ -73,7 +72,7 @@ def _claim(pod: Pod, identity: str, before: Claim) -> ClaimTurn:
         version=before.version,
         before=before.uid,
         node=pod.spec.node_name,
-        grace=pod.spec.termination_grace_period_seconds,
+        grace=max(pod.spec.termination_grace_period_seconds, pod.metadata.deletion_grace_period_seconds or 0),
     )
 
 

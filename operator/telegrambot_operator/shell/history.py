@@ -1,12 +1,15 @@
 """Who ran lately: pods that are gone are remembered for a while, since a 409 is read after the fact."""
 
+import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ..core.classify import Life, life, may_poll
 from ..core.lifetimes import span
 from ..core.observed import PodSpan
 from ..core.records import Pod
+from ..core.turn import ORPHANED_SECONDS, Vanished
 
 KEPT = timedelta(minutes=15)
 KEPT_PER_BOT = 20
@@ -19,7 +22,7 @@ class History:
     def __init__(self) -> None:
         self._gone: dict[str, deque[PodSpan]] = {}
         self._ended: dict[str, None] = {}
-        self._missed: dict[str, datetime] = {}
+        self._missed: dict[str, _Missed] = {}
 
     def pod_is_gone(self, pod: Pod) -> None:
         """Remember a pod whose object has vanished. If it may have been polling until now, that is its end."""
@@ -46,10 +49,31 @@ class History:
         while len(self._ended) > KEPT_ENDS:
             del self._ended[next(iter(self._ended))]
 
-    def missed(self, uid: str, now: datetime) -> datetime | None:
-        """Return since when a pod that has vanished is missed, or None where its process was seen to end."""
+    def missed(self, uid: str, heartbeat: str) -> Vanished | None:
+        """Return what is known of a pod that a live read did not find, or None where its process was seen to end.
+
+        `heartbeat` is what its kubelet wrote last, "" where that cannot be read. It knows for certain when it has been
+        heard of, and again some while later; the time is our own and runs steadily.
+        """
         if uid in self._ended:
             return None
         while len(self._missed) > KEPT_ENDS:
             del self._missed[next(iter(self._missed))]
-        return self._missed.setdefault(uid, now)
+        return self._missed.setdefault(uid, _Missed(heartbeat)).hear(heartbeat)
+
+
+@dataclass(slots=True)
+class _Missed:
+    heartbeat: str
+    heard: float | None = None
+    told: float | None = None
+
+    def hear(self, heartbeat: str) -> Vanished:
+        now = time.monotonic()
+        if heartbeat and self.heartbeat and heartbeat != self.heartbeat:
+            if self.heard is None:
+                self.heard = now
+            elif self.told is None and now - self.heard >= ORPHANED_SECONDS:
+                self.told = now
+        self.heartbeat = heartbeat or self.heartbeat
+        return Vanished(None if self.told is None else now - self.told)

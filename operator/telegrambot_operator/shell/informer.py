@@ -7,11 +7,13 @@
    versions are comparable (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
 4. What we write ourselves goes into the store with the answer, so a pass never acts on less than it has done.
 5. Any fault ends in a back-off and another try, never in an exit.
+6. Now and then it lists again though nothing is wrong.
 """
 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -23,7 +25,11 @@ from .kube import Kube, KubeError
 log = logging.getLogger(__name__)
 
 PAGE = 500
-WATCH_SECONDS = 290
+# Everything is listed again now and then: that repairs what a watch has lost on its way, whoever lost it. A long list
+# is asked for less often, so that listing takes a hundredth of the time at most.
+RELIST_SECONDS = 60.0
+RELIST_SHARE = 100
+SHORT_SECONDS = 5.0  # a watch that ends sooner was not ended by us
 BACKOFF_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -157,6 +163,7 @@ class Informer(Generic[T]):
         self._answered = {each: asyncio.Event() for each in self._paths}
         self._at = dict.fromkeys(self._paths, "")
         self._denied: dict[str, KubeError] = {}
+        self._watch_for: dict[str, float] = {}
         self.store: Store[T] = Store(index)
         # Called with each object as the API server removed it: with its very last state, which no list ever shows.
         self.last_seen: Callable[[T], None] = lambda _: None
@@ -198,8 +205,12 @@ class Informer(Generic[T]):
                 if not self._at[path]:
                     await self._list(path)
                     self._answered[path].set()
+                began = time.monotonic()
                 await self._watch(path)
-                failures = 0
+                self._at[path] = ""
+                failures = failures + 1 if time.monotonic() - began < SHORT_SECONDS else 0
+                if failures:
+                    await self._pause(path, KubeError(0, "Short", "the watch ended at once"), failures - 1)
             except KubeError as error:
                 await self._failed(path, error)
                 await self._pause(path, error, failures)
@@ -233,6 +244,7 @@ class Informer(Generic[T]):
 
     async def _list(self, path: str) -> None:
         """List everything, page by page, and make the store equal to it."""
+        began = time.monotonic()
         found: list[T] = []
         query: dict[str, str] = {**self._selector, "limit": str(PAGE)}
         while True:
@@ -244,6 +256,7 @@ class Informer(Generic[T]):
             await asyncio.sleep(0)  # a long list must not hold up the passes
         self._replace(path, found, int(page.metadata.resource_version))
         self._at[path] = page.metadata.resource_version
+        self._watch_for[path] = max(RELIST_SECONDS, RELIST_SHARE * (time.monotonic() - began))
         self._note(path, None)
 
     def _replace(self, path: str, found: list[T], listed_at: int) -> None:
@@ -262,7 +275,7 @@ class Informer(Generic[T]):
             **self._selector,
             "resourceVersion": self._at[path],
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_SECONDS),
+            "timeoutSeconds": str(int(self._watch_for.get(path, RELIST_SECONDS))),
         }
         async with self._kube.watch(path, query) as lines:
             self._note(path, None)

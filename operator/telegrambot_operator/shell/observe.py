@@ -24,23 +24,27 @@ from ..core.records import (
     Pod,
     ReplicaSet,
     parse_deployment,
+    parse_lease,
     parse_node,
     parse_pod,
     parse_replica_set,
     template_of,
 )
-from ..core.turn import Claim
+from ..core.turn import Claim, Vanished
 from .bots import Bots, Key
 from .generations import Generations
 from .history import History
 from .informer import Informer
-from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
+from .kube import BOTS, DEPLOYMENTS, LEASES, NODES, PODS, REPLICASETS, Kube, KubeError, path
 from .logs import LogReader, Tail
 from .tokens import Tokens
 from .turns import Turns
 
 T = TypeVar("T")
 
+# Every kubelet renews a Lease here, by default every ten seconds.
+# https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
+NODE_LEASES = "kube-node-lease"
 # How long a Deployment may count a pod that our cache does not show, before the pod is searched for.
 UNSEEN_SECONDS = 2.0
 
@@ -112,8 +116,8 @@ class Observer:
         patterns = [compile_pattern(each) for each in bot.spec.conflict.patterns] if bot.spec else []
         self._follow(bot, deployment, pods, patterns)
         claim = await self._claim(bot, identity, pods, failures)
-        vanished = {claim.uid} - {"", *(pod.uid for pod in pods)} if claim else set()
-        asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and vanished else set())
+        ended = await self._holder(claim, pods, failures) if claim else {}
+        asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and ended else set())
         return Observed(
             namespace=bot.namespace,
             name=bot.name,
@@ -132,7 +136,7 @@ class Observer:
             failures=tuple(failures),
             log_problem=self._logs.problem(bot.key),
             claim=claim,
-            ended={uid: self.history.missed(uid, now) for uid in vanished},
+            ended=ended,
             applied_generation=self.generations.applied.get(deployment.metadata.uid) if deployment else None,
             shaped_generation=self.generations.shaped.get(deployment.metadata.uid) if deployment else None,
         )
@@ -256,6 +260,30 @@ class Observer:
         except KubeError as error:
             failures.append(Failure("get", "leases.coordination.k8s.io", error.status, error.message))
             return None
+
+    async def _holder(self, claim: Claim, pods: list[Pod], failures: list[Failure]) -> dict[str, Vanished | None]:
+        """Look live for the holder of the turn where the cache does not show it: it is added to the pods, or missed."""
+        if claim.uid in {"", *(pod.uid for pod in pods)}:
+            return {}
+        namespace, _, name = claim.pod.partition("/")
+        try:
+            query = {"fieldSelector": f"metadata.name={name}"}
+            found = await self._read("pods", path(PODS, namespace), _pod_list, **query)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return {claim.uid: Vanished()}
+        there = [pod for pod in found or [] if pod.uid == claim.uid]
+        pods.extend(there)
+        return {} if there else {claim.uid: self.history.missed(claim.uid, await self._heartbeat(claim.node, failures))}
+
+    async def _heartbeat(self, node: str, failures: list[Failure]) -> str:
+        """Return when the node's kubelet says that it was last there: only whether that changes is of use."""
+        try:
+            found = await self._read("leases.coordination.k8s.io", path(LEASES, NODE_LEASES, node), parse_lease)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return ""
+        return found.spec.renew_time if found else ""
 
     async def _replica_sets(
         self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], failures: list[Failure]

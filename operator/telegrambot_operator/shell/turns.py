@@ -55,8 +55,19 @@ class Turns:
             await self._kube.patch(self._path(claim.identity), body)
         else:
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-            await self._kube.request("POST", path(LEASES, self._namespace), None, body)
+            await self._create(body)
         self._noted[claim.identity] = (claim.uid, claim.node)
+
+    async def _create(self, body: dict[str, object]) -> None:
+        try:
+            await self._kube.request("POST", path(LEASES, self._namespace), None, body)
+        except KubeError as error:
+            if error.status != 404:
+                raise
+            why = (
+                f"there is no namespace {self._namespace} for Leases; create it, or name another in OPERATOR_NAMESPACE"
+            )
+            raise KubeError(422, "NoNamespace", why) from None
 
     async def open(self, action: OpenPod) -> bytes:
         """Remove a pod's gate and return the pod. Raises KubeError, and NotItsTurn where another pod may be polling."""
