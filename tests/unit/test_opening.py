@@ -14,7 +14,7 @@ from telegrambot_operator.core.actions import ClaimTurn, OpenPod
 from telegrambot_operator.core.turn import Claim
 from telegrambot_operator.shell.kube import JSON_PATCH, MERGE, Kube, KubeError
 from telegrambot_operator.shell.turns import NotItsTurn, Turns
-from tests.unit.worlds import GATE, IDENTITY, NAMESPACE, Json, pod
+from tests.unit.worlds import GATE, IDENTITY, NAMESPACE, Json, merged, pod
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/operators/leases"
 LEASE = f"{LEASES}/telegrambot-{IDENTITY}"
@@ -134,14 +134,16 @@ async def test_a_turn_is_taken_over_under_the_version_that_was_read() -> None:
     assert server.bodies[LEASE]["spec"] == {"holderIdentity": "shop/new/uid-new"}
 
 
+@pytest.mark.parametrize("place", ["", "node-2"], ids=["not known yet", "known"])
 @pytest.mark.parametrize(("version", "where"), [("", LEASES), ("7", LEASE)], ids=["made", "taken over"])
-async def test_what_a_lease_says_is_read_as_it_was_written(version: str, where: str) -> None:
-    """The node of the holder before does not stay: where the new one runs is not known yet."""
+async def test_what_a_lease_says_is_read_as_it_was_written(version: str, where: str, place: str) -> None:
+    """The node of the holder before does not stay, even where the new one's is not known yet."""
     server = ApiServer()
-    await turns(server).take(claiming(version))
-    written = server.bodies[where]
-    server.lease = {**written, "metadata": {**written["metadata"], "resourceVersion": "8"}}
-    assert await turns(server).claim(IDENTITY) == Claim("8", "shop/new", "uid-new", "", 45)
+    taken = ClaimTurn(NAMESPACE, "new", "uid-new", IDENTITY, version, "uid-old", node=place, grace=45)
+    await turns(server).take(taken)
+    before = {"metadata": {"annotations": {"singleton.bot/node": "node-1"}}} if version else {}
+    server.lease = merged(merged(before, server.bodies[where]), {"metadata": {"resourceVersion": "8"}})
+    assert await turns(server).claim(IDENTITY) == Claim("8", "shop/new", "uid-new", place, 45)
 
 
 @pytest.mark.parametrize("version", ["", "7"])
