@@ -235,6 +235,17 @@ async def test_each_failure_waits_longer_up_to_a_limit(queue: WorkQueue[str], cl
     assert delays[len(RETRY_SECONDS) :] == pytest.approx([max(RETRY_SECONDS)] * 2, abs=2 * STEP)
 
 
+async def test_failures_in_a_burst_of_events_are_one_step(queue: WorkQueue[str], clock: Clock) -> None:
+    """Else a quarter of a second of trouble could end in half a minute of waiting."""
+    for _ in range(6):
+        queue.add("shop")
+        assert take(queue) == "shop"
+        queue.retry("shop")
+        queue.done("shop")
+    clock.advance(RETRY_SECONDS[0] + STEP)
+    assert take(queue) == "shop"
+
+
 async def test_after_a_success_the_next_failure_waits_as_long_as_the_first(queue: WorkQueue[str], clock: Clock) -> None:
     first = delay_of_next_retry(queue, clock)
     delay_of_next_retry(queue, clock)

@@ -22,7 +22,7 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
-        self._failures: dict[K, int] = {}
+        self._failures: dict[K, tuple[int, float]] = {}
         self._order = itertools.count()
         self._wake: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -50,10 +50,16 @@ class WorkQueue(Generic[K]):
         self._arm()
 
     def retry(self, key: K) -> None:
-        """Ask for another pass after a failure: later each time, until `forget`."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        self.add_after(key, RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+        """Ask for another pass after a failure: later each time, until `forget`.
+
+        Passes that events ask for in the meantime are no further step: a burst of them must not end in a long wait.
+        """
+        steps, due = self._failures.get(key, (-1, 0.0))
+        now = time.monotonic()
+        steps = steps + 1 if now >= due else steps
+        delay = RETRY_SECONDS[min(steps, len(RETRY_SECONDS) - 1)]
+        self._failures[key] = steps, now + delay
+        self.add_after(key, delay)
 
     def forget(self, key: K) -> None:
         """Start the retries of a key from the beginning."""
