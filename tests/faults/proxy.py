@@ -225,6 +225,8 @@ class Proxy:
             self.last_write = time.monotonic()
         body = await request.read()
         forward: Forward = partial(self._forward, request, call, body)
+        if call.writes:  # it goes its way, and into the record, even if the operator does not wait for the answer
+            forward = partial(_to_the_end, forward)
         for rule in self._rules:
             if rule.request is not None and rule.strikes(call):
                 forward = partial(rule.request, forward)
@@ -371,7 +373,11 @@ def failed(code: int, reason: str) -> AtEvent:
     return fault
 
 
-# --- Sockets ----------------------------------------------------------------------------------------------------------
+# --- Connections ------------------------------------------------------------------------------------------------------
+
+
+async def _to_the_end(forward: Forward) -> web.StreamResponse:
+    return await asyncio.shield(asyncio.ensure_future(forward()))
 
 
 def _session(authority: str) -> ClientSession:

@@ -45,6 +45,7 @@ class Deed:
     do: Callable[[World], Awaitable[None]]
     done: Callable[[World], Awaitable[None]]
     adopt: bool = True
+    lock: str = "Scheduler"
 
 
 async def one_again(world: World) -> None:
@@ -81,7 +82,7 @@ async def let_go(world: World) -> None:
 
 DEEDS = {
     "scaled to 2": Deed(scale_to_two, one_again),
-    "its pod deleted": Deed(delete, one_again),
+    "its pod deleted": Deed(delete, one_again, lock="Gate"),
     "suspended": Deed(suspend, none_left, adopt=False),
     "no longer guarded": Deed(remove, let_go),
 }
@@ -131,8 +132,12 @@ class Bots:
 async def four_bots(bed: Bed) -> AsyncIterator[Bots]:
     """A bot for each deed. Their namespaces are deleted when the block ends."""
     async with namespaces(bed, len(DEEDS)) as names:
-        made = (World.make(bed, ns, adopt=deed.adopt) for ns, deed in zip(names, DEEDS.values(), strict=True))
-        yield Bots(bed, list(zip(await asyncio.gather(*made), DEEDS.values(), strict=True)))
+        deeds = list(DEEDS.values())
+        made = [
+            World.make(bed, ns, adopt=deed.adopt, spec={"lock": deed.lock})
+            for ns, deed in zip(names, deeds, strict=True)
+        ]
+        yield Bots(bed, list(zip(await asyncio.gather(*made), deeds, strict=True)))
 
 
 @asynccontextmanager
