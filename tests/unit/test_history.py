@@ -178,3 +178,20 @@ def test_a_crowd_that_is_missed_is_not_remembered_whole() -> None:
     for number in range(KEPT_ENDS + 5):
         history.missed(f"uid-{number}", "a")
     assert len(history._missed) <= KEPT_ENDS + 1
+
+
+def test_a_pod_that_is_there_after_all_was_not_seen_to_end() -> None:
+    """A watch says that a pod is gone also when it loses the label."""
+    history = History()
+    history.saw_the_last_of(held("p"))
+    history.is_there(held("p"))
+    assert history.missed("uid-p", "a") == Vanished()
+
+
+def test_what_was_missed_is_not_when_it_is_there(clock: Clock) -> None:
+    history = History()
+    for heartbeat in ("a", "b", "c"):
+        history.missed("uid-p", heartbeat)
+        clock.seconds += 10
+    history.is_there(pod("p"))
+    assert history.missed("uid-p", "d") == Vanished()

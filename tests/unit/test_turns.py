@@ -148,6 +148,19 @@ CASES: dict[str, tuple[Observed, list[str]]] = {
         ["claim p"],
     ),
     "one runs, and the turn is another's that vanished": (vanished(5, pod("p")), []),
+    "one runs, and the turn is another's that vanished and had its time": (vanished(30, pod("p")), ["claim p"]),
+    "one runs, and the turn is another's that has ended and is still there": (
+        turning(pod("p"), GONE, claim=BEFORE),
+        ["claim p"],
+    ),
+    "it holds the turn, and has been given longer to stop": (
+        turning(pod("old"), claim=replace(BEFORE, grace=5)),
+        ["claim old"],
+    ),
+    "no turns, and suspended: nobody is opened": (
+        world(telegram_bot(spec=adopts(suspend=True)), deployment=pinned(replicas=0), pods=[held("new")]),
+        [],
+    ),
     "one runs, and the turn is another's that waits for a node": (
         turning(pod("p"), held("old", gates=[]), claim=BEFORE),
         [],

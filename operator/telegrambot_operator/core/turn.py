@@ -11,6 +11,7 @@
    another machine is asked, and only a live read starts the wait.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,11 +47,15 @@ class Claim:
     @classmethod
     def of(cls, lease: Lease) -> "Claim":
         """Return what a Lease says. One that cannot be understood is held by a pod that nobody knows."""
-        noted = lease.metadata.annotations
-        holder = lease.spec.holder_identity
-        pod, _, uid = holder.rpartition("/")
-        grace = int(noted.grace) if noted.grace and noted.grace.isdecimal() else 30
-        return cls(lease.metadata.resource_version, pod, uid or holder, noted.node or "", grace)
+        noted, holder = lease.metadata.annotations, lease.spec.holder_identity
+        parts = holder.split("/")
+        if not all(parts) or len(parts) != 3:
+            return cls(lease.metadata.resource_version, holder, holder)
+        grace = int(noted.grace) if noted.grace and _SECONDS.fullmatch(noted.grace) else 30
+        return cls(lease.metadata.resource_version, "/".join(parts[:2]), parts[2], noted.node or "", grace)
+
+
+_SECONDS = re.compile("[0-9]{1,9}")
 
 
 class Turn(StrEnum):
@@ -82,6 +87,17 @@ def may_be_opened(
     others = sorted(each.name for each in pods if each.uid != pod.uid and may_poll(each))
     if others:
         return Verdict(Turn.NOT_YET, f"{', '.join(others)} may be polling")
+    return after_the_holder(pod, pods, claim, nodes, ended)
+
+
+def after_the_holder(
+    pod: Pod,
+    pods: Sequence[Pod],
+    claim: Claim,
+    nodes: Mapping[str, Node | None],
+    ended: Mapping[str, Vanished | None],
+) -> Verdict:
+    """Return whether the turn may pass from its holder to the pod."""
     if claim.uid in {"", pod.uid}:
         return Verdict(Turn.OPEN)
     there = next((each for each in pods if each.uid == claim.uid), None)

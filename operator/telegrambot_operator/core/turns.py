@@ -12,7 +12,7 @@ from .desired import is_gated
 from .observed import Bot, Observed
 from .ownership import belongs
 from .records import Pod
-from .turn import Claim, Turn, Verdict, may_be_opened
+from .turn import Claim, Turn, Verdict, after_the_holder, may_be_opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,11 @@ def held(seen: Observed) -> list[Pod]:
 def turns(seen: Observed, bot: Bot, count: int) -> Turns:
     """Return what to do about the turns of one bot that may have `count` pods."""
     waiting = held(seen)
+    if count == 0 or seen.pods_unknown is not None:
+        return Turns()
     if not is_gated(bot.spec):
         return Turns(tuple(_open(pod, None, f"Pod {pod.name} is opened: its bot takes no turns.") for pod in waiting))
-    if seen.claim is None or count == 0 or seen.pods_unknown is not None:
+    if seen.claim is None:
         return Turns()
     if not waiting:
         return Turns(_note_the_one_that_runs(seen, seen.claim))
@@ -56,14 +58,23 @@ def _note_the_one_that_runs(seen: Observed, claim: Claim) -> tuple[Action, ...]:
     if len(running) != 1 or running[0].metadata.namespace != seen.namespace:
         return ()
     pod = running[0]
-    noted = (claim.uid, claim.node) == (pod.uid, pod.spec.node_name)
-    others = {each.uid for each in seen.pods if life(each) is not Life.DEAD} - {pod.uid}
-    if noted or claim.uid in others or (claim.uid not in {"", pod.uid} and seen.ended.get(claim.uid, "") is not None):
+    may_pass = after_the_holder(pod, seen.pods, claim, seen.nodes, seen.ended).turn is Turn.OPEN
+    if not may_pass or noted(pod) == (claim.uid, claim.node, claim.grace):
         return ()
     return (_claim(pod, seen.identity, claim),)
 
 
+def noted(pod: Pod) -> tuple[str, str, int]:
+    """Return what the Lease should say of a pod that runs: its uid, its node, and its seconds to stop.
+
+    A deletion may give it more of them than its spec does.
+    """
+    grace = max(pod.spec.termination_grace_period_seconds, pod.metadata.deletion_grace_period_seconds or 0)
+    return pod.uid, pod.spec.node_name, grace
+
+
 def _claim(pod: Pod, identity: str, before: Claim) -> ClaimTurn:
+    _, node, grace = noted(pod)
     return ClaimTurn(
         namespace=pod.metadata.namespace,
         pod=pod.name,
@@ -71,8 +82,8 @@ def _claim(pod: Pod, identity: str, before: Claim) -> ClaimTurn:
         identity=identity,
         version=before.version,
         before=before.uid,
-        node=pod.spec.node_name,
-        grace=max(pod.spec.termination_grace_period_seconds, pod.metadata.deletion_grace_period_seconds or 0),
+        node=node,
+        grace=grace,
     )
 
 

@@ -43,6 +43,11 @@ class History:
         if life(pod) in {Life.HELD, Life.DEAD}:
             self.prove(pod.uid)
 
+    def is_there(self, pod: Pod) -> None:
+        """Take in that a pod exists after all: a watch also says that a pod is gone when it loses the label."""
+        self._ended.pop(pod.uid, None)
+        self._missed.pop(pod.uid, None)
+
     def prove(self, uid: str) -> None:
         """Remember that no process of the pod is left."""
         self._ended[uid] = None

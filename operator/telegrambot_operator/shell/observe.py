@@ -266,18 +266,24 @@ class Observer:
         if claim.uid in {"", *(pod.uid for pod in pods)}:
             return {}
         namespace, _, name = claim.pod.partition("/")
+        if not name:
+            return {claim.uid: Vanished()}
         try:
             query = {"fieldSelector": f"metadata.name={name}"}
-            found = await self._read("pods", path(PODS, namespace), _pod_list, **query)
+            found = await self._read(f"pods in namespace {namespace}", path(PODS, namespace), _pod_list, **query)
         except Forbidden as error:
             failures.append(error.failure)
             return {claim.uid: Vanished()}
         there = [pod for pod in found or [] if pod.uid == claim.uid]
         pods.extend(there)
+        for pod in there:
+            self.history.is_there(pod)
         return {} if there else {claim.uid: self.history.missed(claim.uid, await self._heartbeat(claim.node, failures))}
 
     async def _heartbeat(self, node: str, failures: list[Failure]) -> str:
         """Return when the node's kubelet says that it was last there: only whether that changes is of use."""
+        if not node:
+            return ""
         try:
             found = await self._read("leases.coordination.k8s.io", path(LEASES, NODE_LEASES, node), parse_lease)
         except Forbidden as error:

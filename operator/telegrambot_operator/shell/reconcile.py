@@ -108,6 +108,8 @@ class Guard:
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         if before is not None and (after is None or after.uid != before.uid):
             self.observer.history.pod_is_gone(before)
+        if before is None and after is not None:
+            self.observer.history.is_there(after)
         for identity in {each.metadata.labels.bot for each in (before, after) if each is not None}:
             for key in self.bots.of_identity(identity) if identity else ():
                 self.queue.add(key)

@@ -9,6 +9,7 @@ from ..core.actions import ClaimTurn, OpenPod
 from ..core.classify import may_poll
 from ..core.records import Pod, parse_lease, parse_pod
 from ..core.turn import Claim, is_next
+from ..core.turns import noted
 from .kube import JSON_PATCH, LEASES, PODS, Kube, KubeError, path
 
 
@@ -28,11 +29,11 @@ class Turns:
         self._kube = kube
         self._namespace = namespace
         self._paths = [path(PODS, each) for each in namespaces] or [path(PODS)]
-        self._noted: dict[str, tuple[str, str]] = {}
+        self._noted: dict[str, tuple[str, str, int]] = {}
 
     def is_noted(self, identity: str, pod: Pod) -> bool:
         """Return whether the Lease is known to say that this pod holds the turn, and on which node."""
-        return self._noted.get(identity) == (pod.uid, pod.spec.node_name)
+        return self._noted.get(identity) == noted(pod)
 
     async def claim(self, identity: str) -> Claim:
         """Read the Lease of an identity live. Raises KubeError."""
@@ -42,7 +43,7 @@ class Turns:
             if error.status != 404:
                 raise
             claim = Claim()
-        self._noted[identity] = (claim.uid, claim.node)
+        self._noted[identity] = (claim.uid, claim.node, claim.grace)
         return claim
 
     async def take(self, claim: ClaimTurn) -> None:
@@ -56,7 +57,7 @@ class Turns:
         else:
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
             await self._create(body)
-        self._noted[claim.identity] = (claim.uid, claim.node)
+        self._noted[claim.identity] = (claim.uid, claim.node, claim.grace)
 
     async def _create(self, body: dict[str, object]) -> None:
         try:
