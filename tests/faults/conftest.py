@@ -34,8 +34,6 @@ async def proxy(bed: Bed, rights: Path) -> AsyncIterator[Proxy]:
     """A proxy that makes no faults yet."""
     async with Proxy.start(rights, bed.folder) as proxy:
         yield proxy
-        stale = [str(call) for call in proxy.calls if "resourceVersion=0" in call.query.split("&")]
-        assert stale == [], "what was read may be older than what was read before"
 
 
 @pytest.fixture

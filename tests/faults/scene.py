@@ -18,15 +18,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.bed.kube import path
 from tests.e2e.world import World, delete, is_ready, locks, scale_to_two
+from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from _pytest.mark.structures import ParameterSet
 
     from tests.bed.bed import Bed, Operator
     from tests.e2e.world import Operate
-    from tests.faults.proxy import Proxy
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 # Python imports a module of this name when it starts: two minutes are longer than a test waits.
@@ -121,6 +125,7 @@ class Bots:
             await asyncio.gather(*(nudge(world, proxy) for world, _ in self.worlds))
         await at_rest(self._bed, proxy)
         assert [str(call) for call in proxy.writes[before:]] == []
+        assert not any("resourceVersion=0" in call.query.split("&") for call in proxy.calls), "read from a cache"
         for world, _ in self.worlds:
             world.assert_never_two()
         assert await operator.stop() == 0
@@ -150,6 +155,31 @@ async def namespaces(bed: Bed, count: int) -> AsyncIterator[list[str]]:
         bed.mend()
         for name in names:
             await bed.kube.delete(path("namespaces", None, name))
+
+
+def in_threes(cases: Iterable[str]) -> list[ParameterSet]:
+    """Cases as parameters, three at a time: a case waits more than it works."""
+    names = list(cases)
+    threes = [names[start : start + 3] for start in range(0, len(names), 3)]
+    return [pytest.param(three, id=" | ".join(three)) for three in threes]
+
+
+async def side_by_side(
+    cases: Sequence[str], run: Callable[[str, Proxy, Operate], Awaitable[None]], bed: Bed, rights: Path
+) -> None:
+    """Run some cases at once, each with a proxy of its own. An error names its case."""
+
+    async def one(case: str) -> None:
+        async with Proxy.start(rights, bed.folder) as proxy:
+            try:
+                await run(case, proxy, behind(bed, proxy))
+            except Exception as error:
+                error.add_note(f"in the case: {case}")
+                raise
+
+    async with asyncio.TaskGroup() as group:
+        for case in cases:
+            group.create_task(one(case))
 
 
 def behind(bed: Bed, proxy: Proxy) -> Operate:

@@ -10,10 +10,11 @@ import pytest
 from tests.bed.bed import CRD
 from tests.e2e.world import World, delete
 from tests.faults.proxy import Proxy, Rule, answered, failed, first, held, lost, reset, thrice, torn
-from tests.faults.scene import at_rest, four_bots, namespaces
+from tests.faults.scene import at_rest, four_bots, in_threes, namespaces, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.bed.bed import Bed
     from tests.e2e.world import Operate
@@ -34,15 +35,18 @@ STREAMS: dict[str, Callable[[Proxy], Rule]] = {
 END_KOPF = {"ends cleanly in the middle of a line", "says 500", "410"}
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-async def test_at_every_event_the_stream(stream: str, bed: Bed, proxy: Proxy, begin: Operate) -> None:
-    async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
-        await bots.guarded()
-        rule = STREAMS[stream](proxy)
-        await bots.deeds()
-        await bed.until(lambda: rule.struck, what="the fault strikes")
-        proxy.heal()
-        await bots.end_well(proxy, operator, loud=stream in END_KOPF)
+@pytest.mark.parametrize("streams", in_threes(STREAMS))
+async def test_at_every_event_the_stream(streams: list[str], bed: Bed, rights: Path) -> None:
+    async def run(stream: str, proxy: Proxy, begin: Operate) -> None:
+        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
+            await bots.guarded()
+            rule = STREAMS[stream](proxy)
+            await bots.deeds()
+            await bed.until(lambda: rule.struck, what="the fault strikes")
+            proxy.heal()
+            await bots.end_well(proxy, operator, loud=stream in END_KOPF)
+
+    await side_by_side(streams, run, bed, rights)
 
 
 ANSWERS: dict[str, Callable[[Proxy], Rule]] = {
@@ -52,17 +56,20 @@ ANSWERS: dict[str, Callable[[Proxy], Rule]] = {
 }
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-async def test_the_streams_break_and_what_comes_then_is(answer: str, bed: Bed, proxy: Proxy, begin: Operate) -> None:
-    async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
-        await bots.guarded()
-        rule = ANSWERS[answer](proxy)
-        proxy.reset()
-        await bots.deeds()
-        tries = 3 * 2 * len(bots.worlds)  # of each of our watches
-        await bed.until(lambda: rule.struck >= tries, what="the operator tries again")
-        proxy.heal()
-        await bots.end_well(proxy, operator, loud=answer in END_KOPF)
+@pytest.mark.parametrize("answers", in_threes(ANSWERS))
+async def test_the_streams_break_and_what_comes_then_is(answers: list[str], bed: Bed, rights: Path) -> None:
+    async def run(answer: str, proxy: Proxy, begin: Operate) -> None:
+        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
+            await bots.guarded()
+            rule = ANSWERS[answer](proxy)
+            proxy.reset()
+            await bots.deeds()
+            tries = 3 * 2 * len(bots.worlds)  # of each of our watches
+            await bed.until(lambda: rule.struck >= tries, what="the operator tries again")
+            proxy.heal()
+            await bots.end_well(proxy, operator, loud=answer in END_KOPF)
+
+    await side_by_side(answers, run, bed, rights)
 
 
 async def test_connections_are_refused_for_a_while(bed: Bed, proxy: Proxy, begin: Operate) -> None:

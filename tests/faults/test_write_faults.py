@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from tests.e2e.world import World
 from tests.faults.proxy import Proxy, ResetError, Rule, answered, dropped, unanswered
-from tests.faults.scene import behind, four_bots, namespaces
+from tests.faults.scene import behind, four_bots, in_threes, namespaces, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,15 +39,18 @@ FAULTS: dict[str, Callable[[Proxy], Rule]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_every_write(fault: str, bed: Bed, proxy: Proxy, begin: Operate) -> None:
-    async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
-        await bots.guarded()
-        rule = FAULTS[fault](proxy)
-        await bots.deeds()
-        await bed.until(lambda: rule.struck >= 3 * len(bots.worlds), what="the operator tries again")
-        proxy.heal()
-        await bots.end_well(proxy, operator)
+@pytest.mark.parametrize("faults", in_threes(FAULTS))
+async def test_every_write(faults: list[str], bed: Bed, rights: Path) -> None:
+    async def run(fault: str, proxy: Proxy, begin: Operate) -> None:
+        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
+            await bots.guarded()
+            rule = FAULTS[fault](proxy)
+            await bots.deeds()
+            await bed.until(lambda: rule.struck >= 3 * len(bots.worlds), what="the operator tries again")
+            proxy.heal()
+            await bots.end_well(proxy, operator)
+
+    await side_by_side(faults, run, bed, rights)
 
 
 # --- Ended at a write -----------------------------------------------------------------------------------------------
