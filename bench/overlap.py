@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bed.bed import Bed
-from tests.e2e.world import DEEDS, World
+from tests.e2e.world import DEEDS, World, force_delete
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,12 +38,6 @@ async def repair_script(world: World) -> None:
             await world.kubectl("delete", "pod", name, "--force", "--grace-period=0", "--ignore-not-found", check=False)
         await world.scale(1)
         await asyncio.sleep(1)  # the script's own pause
-
-
-async def force_delete(world: World) -> None:
-    """The name of the pod is free at once, and its process lives on."""
-    pod = (await world.only_pod())["metadata"]["name"]
-    await world.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
 
 
 ROWS: dict[str, Callable[[World], Awaitable[None]]] = {

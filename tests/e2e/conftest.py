@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from tests.bed.bed import Bed, Operator
@@ -31,3 +31,14 @@ def operate(bed: Bed, rights: Path) -> Callable[..., AbstractAsyncContextManager
     """`async with operate("--namespace", ns): ...` runs the operator; its arguments are those of `run`."""
     start: Callable[..., Any] = partial(bed.operator, kubeconfig=rights)
     return start
+
+
+@pytest_asyncio.fixture
+async def nodes(bed: Bed) -> AsyncIterator[None]:
+    """Nodes as they were, whatever a test does to them."""
+    yield
+    bed.mend()
+    for node in bed.nodes:
+        await node.register()
+        await bed.kubectl("taint", "node", node.name, "node.kubernetes.io/out-of-service-", check=False)
+        await bed.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")

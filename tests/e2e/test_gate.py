@@ -6,29 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from tests.bed.kube import path
-from tests.e2e.world import DEEDS, NAME, Operate, World, is_ready
+from tests.e2e.world import DEEDS, NAME, Operate, World, force_delete, is_ready
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.bed.bed import Bed
 
 pytestmark = [pytest.mark.bed, pytest.mark.usefixtures("nodes")]
 
 GATE = {"lock": "Gate"}
-
-
-@pytest_asyncio.fixture
-async def nodes(bed: Bed) -> AsyncIterator[None]:
-    """Nodes as they were, whatever a test does to them."""
-    yield
-    bed.mend()
-    for node in bed.nodes:
-        await node.register()
-        await bed.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
 
 
 async def make(bed: Bed, ns: str, **more: Any) -> World:
@@ -42,12 +29,6 @@ def gates(pod: dict[str, Any]) -> list[str]:
 async def waiting(world: World) -> dict[str, Any] | None:
     """The pod that waits behind the gate, if one does."""
     return next((pod for pod in await world.pods() if gates(pod) == ["singleton.bot/turn"]), None)
-
-
-async def force_delete(world: World) -> None:
-    """What the well-known repair script does: the name is free at once, the process is not."""
-    pod = (await world.only_pod())["metadata"]["name"]
-    await world.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
 
 
 @pytest.mark.parametrize("deed", DEEDS)

@@ -7,13 +7,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from tests.bed.kube import path
 from tests.e2e.world import Operate, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.bed.bed import Bed
     from tests.bed.node import Node
@@ -61,17 +60,6 @@ async def stuck(world: World, fault: str) -> Stuck:
             node.hang_before(fault)
     await world.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false", "--grace-period=1")
     return Stuck(world, node, pod)
-
-
-@pytest_asyncio.fixture
-async def nodes(bed: Bed) -> AsyncIterator[None]:
-    """Nodes as they were, whatever a test does to them."""
-    yield
-    bed.mend()
-    for node in bed.nodes:
-        await node.register()
-        await bed.kubectl("taint", "node", node.name, "node.kubernetes.io/out-of-service-", check=False)
-        await bed.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
 
 
 async def guarded(bed: Bed, ns: str, policy: str = "WhenProven", after: int = 0, **more: Any) -> World:

@@ -290,6 +290,12 @@ async def roll_twice(world: World) -> None:
     await world.change(VERSION="3")
 
 
+async def force_delete(world: World) -> None:
+    """What the well-known repair script does: the name is free at once, the process is not. No lock but Gate helps."""
+    pod = (await world.only_pod())["metadata"]["name"]
+    await world.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+
+
 DEEDS: dict[str, Callable[[World], Awaitable[None]]] = {
     "a rollout": rollout,
     "a rollout restart": restart,
