@@ -35,9 +35,13 @@ if TYPE_CHECKING:
 OPERATOR = Path(__file__).parents[2] / "operator"
 # Python imports a module of this name when it starts: two minutes are longer than a test waits.
 SITECUSTOMIZE = """
-from telegrambot_operator.shell import reconcile
+import os
+from telegrambot_operator.shell import informer, reconcile
 reconcile.RELIST_SECONDS = 5.0
+informer.RELIST_SECONDS = float(os.environ["LIST_AGAIN_AFTER"])
 """
+# What it logs of an exception that nobody expected.
+UNHEALTHY = ("Traceback", "the pass failed", "a part of the operator failed")
 REST = 1.0  # seconds without a write after which writing counts as over
 NUDGES = 2  # passes that are asked for over a world in which nothing is to be done
 
@@ -113,10 +117,10 @@ class Bots:
         """Do to each what is to be done to it, all at once."""
         await asyncio.gather(*(deed.do(world) for world, deed in self.worlds))
 
-    async def end_well(self, proxy: Proxy, operator: Operator, *, loud: bool = False) -> None:
+    async def end_well(self, proxy: Proxy, operator: Operator) -> None:
         """Wait until everything is as it must be; then nothing is written any more, and the operator is in good health.
 
-        Nobody saw two pollers. `loud`: kopf may have printed a traceback of its own before it was started again.
+        Nobody saw two pollers.
         """
         await asyncio.gather(*(deed.done(world) for world, deed in self.worlds))
         await at_rest(self._bed, proxy)
@@ -129,8 +133,7 @@ class Bots:
         for world, _ in self.worlds:
             world.assert_never_two()
         assert await operator.stop() == 0
-        log = operator.log_text()
-        assert ("telegrambot_operator/" if loud else "Traceback") not in log, log
+        assert_healthy(operator)
 
 
 @asynccontextmanager
@@ -182,11 +185,17 @@ async def side_by_side(
             group.create_task(one(case))
 
 
-def behind(bed: Bed, proxy: Proxy) -> Operate:
-    """`Bed.operator`, behind a proxy, and asking for all TelegramBots more often."""
+def behind(bed: Bed, proxy: Proxy, *, list_again_after: float = 60) -> Operate:
+    """`Bed.operator`, behind a proxy: it lists TelegramBots every few seconds, all else after as many as are given."""
     (bed.folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    environment = {"PYTHONPATH": f"{bed.folder}:{OPERATOR}"}
+    environment = {"PYTHONPATH": f"{bed.folder}:{OPERATOR}", "LIST_AGAIN_AFTER": str(list_again_after)}
     return partial(bed.operator, kubeconfig=proxy.kubeconfig, env=environment)
+
+
+def assert_healthy(operator: Operator) -> None:
+    """It met no error that it does not know, and printed no traceback."""
+    log = operator.log_text()
+    assert not [sign for sign in UNHEALTHY if sign in log], log
 
 
 async def at_rest(bed: Bed, proxy: Proxy) -> None:

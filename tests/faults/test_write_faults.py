@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from tests.e2e.world import World
 from tests.faults.proxy import Proxy, ResetError, Rule, answered, dropped, unanswered
-from tests.faults.scene import behind, four_bots, in_threes, namespaces, side_by_side
+from tests.faults.scene import assert_healthy, behind, four_bots, in_threes, namespaces, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,5 +166,5 @@ async def adoption(world: World, proxy: Proxy, begin: Operate, end: str, nth: in
     async with begin("--namespace", world.ns) as operator:
         await operator.ready()
         await world.settled()
-        assert "Traceback" not in operator.log_text()
+        assert_healthy(operator)
     return rule.struck > 0
