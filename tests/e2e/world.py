@@ -105,7 +105,8 @@ class World:
     async def status(self, name: str = "shop") -> Object:
         """The TelegramBot's status; empty when there is none yet."""
         found = await self.bed.get("telegrambot", name, self.ns)
-        return (found or {}).get("status", {})
+        status: Object = (found or {}).get("status", {})
+        return status
 
     async def condition(self, kind: str, name: str = "shop") -> Object:
         """One condition of the TelegramBot; empty when it is not there yet."""
@@ -232,6 +233,15 @@ def locks(spec: Object) -> list[Object]:
     anti = spec["template"]["spec"].get("affinity", {}).get("podAntiAffinity", {})
     terms = anti.get("requiredDuringSchedulingIgnoredDuringExecution", [])
     return [term for term in terms if "singleton.bot/bot" in term["labelSelector"].get("matchLabels", {})]
+
+
+# How the operator logs an error that nobody foresaw; a traceback is there only with --verbose.
+UNFORESEEN = ("Traceback", "the pass failed", "a part of the operator failed")
+
+
+def assert_healthy(operator: Operator) -> None:
+    """Whatever happened, the operator foresaw it."""
+    assert [words for words in UNFORESEEN if words in operator.log_text()] == []
 
 
 async def rollout(world: World) -> None:
