@@ -170,6 +170,22 @@ def test_no_conflict_no_run() -> None:
     assert run_of() is None
 
 
+def test_duplicates_that_are_deleted_in_the_second_of_the_conflict_are_its_cause() -> None:
+    """Kubernetes keeps that second only, so the deletion may seem to come first; and a repair deletes all of them."""
+    spans = (lived("bot-a", since=-90, deleted=-60), lived("bot-b", since=-90, deleted=-60))
+    assert cause(conflict(-59.9), spans=spans) is Reason.DUPLICATE_PODS
+
+
+def test_a_successor_that_starts_in_the_second_of_the_deletion_is_no_duplicate() -> None:
+    spans = (lived("bot-a", since=-90, deleted=-60), lived("bot-b", since=-60))
+    assert cause(conflict(-59.9), spans=spans) is Reason.TERMINATING_POD
+
+
+def test_a_duplicate_that_lives_on_long_after_its_deletion_is_a_terminating_pod() -> None:
+    spans = (lived("bot-a", since=-90), lived("bot-b", since=-90, deleted=-60))
+    assert cause(conflict(-50), spans=spans) is Reason.TERMINATING_POD
+
+
 def test_the_first_cause_of_a_storm_stays() -> None:
     """The last 409s of a storm come when the second pod is gone already."""
     spans = (lived("bot-a"), lived("bot-b", until=-80))

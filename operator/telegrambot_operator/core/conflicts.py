@@ -138,11 +138,23 @@ def cause_of(found: PodFinding, started: datetime, seen: Observed) -> Reason:
             return Reason.WEBHOOK_SET
     alive = suspects(found, seen.spans)
     if len(alive) > 1:
-        staying = [span for span in alive if span.deleted is None or span.deleted > found.at]
+        staying = [span for span in alive if _was_staying(span, alive, found.at)]
         return Reason.DUPLICATE_PODS if len(staying) > 1 else Reason.TERMINATING_POD
     if identity_rivals(seen):
         return Reason.DUPLICATE_BOT
     return Reason.EXTERNAL_POLLER if found.at - started >= STILL_THERE else Reason.CAUSE_UNKNOWN
+
+
+def _was_staying(span: PodSpan, alive: list[PodSpan], at: datetime) -> bool:
+    """Whether the pod's deletion had not been asked for yet. Kubernetes keeps only the second in which it was.
+
+    Within that second the pod counts as staying if another was there before: then the two were duplicates, and the
+    deletion is what ends that. Else the other one is its successor.
+    """
+    if span.deleted is None or span.deleted > at:
+        return True
+    others_before = any(other.started < span.deleted for other in alive if other.uid != span.uid)
+    return at - span.deleted < ROUNDING / 2 and others_before
 
 
 def identity_rivals(seen: Observed) -> tuple[Rival, ...]:
