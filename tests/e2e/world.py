@@ -241,7 +241,8 @@ UNFORESEEN = ("Traceback", "the pass failed", "a part of the operator failed")
 
 def assert_healthy(operator: Operator) -> None:
     """Whatever happened, the operator foresaw it."""
-    assert [words for words in UNFORESEEN if words in operator.log_text()] == []
+    log = operator.log_text()
+    assert not [words for words in UNFORESEEN if words in log], log
 
 
 async def rollout(world: World) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bed.kube import path
-from tests.e2e.world import World, delete, is_ready, locks, scale_to_two
+from tests.e2e.world import World, assert_healthy, delete, is_ready, locks, scale_to_two
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ from telegrambot_operator.shell import informer, reconcile
 reconcile.RELIST_SECONDS = 5.0
 informer.RELIST_SECONDS = float(os.environ["LIST_AGAIN_AFTER"])
 """
-# What it logs of an exception that nobody expected.
-UNHEALTHY = ("Traceback", "the pass failed", "a part of the operator failed")
+
 REST = 1.0  # seconds without a write after which writing counts as over
 NUDGES = 2  # passes that are asked for over a world in which nothing is to be done
 
@@ -190,12 +189,6 @@ def behind(bed: Bed, proxy: Proxy, *, list_again_after: float = 60) -> Operate:
     (bed.folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     environment = {"PYTHONPATH": f"{bed.folder}:{OPERATOR}", "LIST_AGAIN_AFTER": str(list_again_after)}
     return partial(bed.operator, kubeconfig=proxy.kubeconfig, env=environment)
-
-
-def assert_healthy(operator: Operator) -> None:
-    """It met no error that it does not know, and printed no traceback."""
-    log = operator.log_text()
-    assert not [sign for sign in UNHEALTHY if sign in log], log
 
 
 async def at_rest(bed: Bed, proxy: Proxy) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bed.bed import CRD
-from tests.e2e.world import World, delete
+from tests.e2e.world import World, assert_healthy, delete
 from tests.faults.proxy import Proxy, Rule, answered, failed, first, held, lost, reset, thrice, torn
-from tests.faults.scene import assert_healthy, at_rest, behind, four_bots, in_threes, namespaces, side_by_side
+from tests.faults.scene import at_rest, behind, four_bots, in_threes, namespaces, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tests.e2e.world import World
+from tests.e2e.world import World, assert_healthy
 from tests.faults.proxy import Proxy, ResetError, Rule, answered, dropped, unanswered
-from tests.faults.scene import assert_healthy, behind, four_bots, in_threes, namespaces, side_by_side
+from tests.faults.scene import behind, four_bots, in_threes, namespaces, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
