@@ -26,6 +26,8 @@ LABEL_NAME = f"{GROUP}/name"
 LABEL_BOT = f"{GROUP}/bot"
 # The scheduling gate that every pod of a bot with `lock: Gate` is born with.
 GATE = f"{GROUP}/turn"
+# The ConfigMap of each namespace that the admission policies read: see core/table.py.
+LOCK_TABLE = f"{GROUP.replace('.', '-')}-locks"
 # On the Lease that is such a bot's turn: where its holder runs, and how long it may take to stop.
 ANNOTATION_NODE = f"{GROUP}/node"
 ANNOTATION_GRACE = f"{GROUP}/grace-seconds"

@@ -176,6 +176,16 @@ def test_duplicates_that_are_deleted_in_the_second_of_the_conflict_are_its_cause
     assert cause(conflict(-59.9), spans=spans) is Reason.DUPLICATE_PODS
 
 
+def test_pods_that_start_fight_and_are_deleted_within_one_second_are_duplicates() -> None:
+    spans = tuple(lived(f"bot-{each}", since=-60, deleted=-60) for each in "abc")
+    assert cause(conflict(-59.7), spans=spans) is Reason.DUPLICATE_PODS
+
+
+def test_the_second_may_be_over_between_the_deletions_of_duplicates() -> None:
+    spans = (lived("bot-a", since=-60, deleted=-60), lived("bot-b", since=-60, deleted=-59))
+    assert cause(conflict(-59.7), spans=spans) is Reason.DUPLICATE_PODS
+
+
 def test_a_successor_that_starts_in_the_second_of_the_deletion_is_no_duplicate() -> None:
     spans = (lived("bot-a", since=-90, deleted=-60), lived("bot-b", since=-60))
     assert cause(conflict(-59.9), spans=spans) is Reason.TERMINATING_POD

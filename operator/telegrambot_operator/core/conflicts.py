@@ -148,13 +148,16 @@ def cause_of(found: PodFinding, started: datetime, seen: Observed) -> Reason:
 def _was_staying(span: PodSpan, alive: list[PodSpan], at: datetime) -> bool:
     """Whether the pod's deletion had not been asked for yet. Kubernetes keeps only the second in which it was.
 
-    Within that second the pod counts as staying if another was there before: then the two were duplicates, and the
-    deletion is what ends that. Else the other one is its successor.
+    Within that second the pod counts as staying if another was there before, or is deleted with it: then they were
+    duplicates, and the deletion is what ends that. Else the other one is its successor.
     """
     if span.deleted is None or span.deleted > at:
         return True
-    others_before = any(other.started < span.deleted for other in alive if other.uid != span.uid)
-    return at - span.deleted < ROUNDING / 2 and others_before
+    return at - span.deleted < ROUNDING / 2 and any(
+        other.started < span.deleted or (other.deleted is not None and other.deleted - span.deleted < ROUNDING)
+        for other in alive
+        if other.uid != span.uid
+    )
 
 
 def identity_rivals(seen: Observed) -> tuple[Rival, ...]:
