@@ -18,6 +18,9 @@ PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1
 # Settings of the caller's shell that would send an installation elsewhere, or another Python's modules into ours.
 unexport PIP_USER PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONPATH
 
+# How many control planes `make test` starts side by side: most tests wait, so this may be more than there are cores.
+BEDS ?= 3
+
 ##@ Try it
 
 .PHONY: demo
@@ -31,9 +34,9 @@ run: install  ## Run the operator against the current kubeconfig context; ARGS='
 ##@ Check it
 
 .PHONY: test
-test: control-plane bots  ## Every test: unit, contract, model, real API server, faults, real bots (several minutes)
-	@echo "Running every test; this usually takes several minutes."
-	@$(PY) -m pytest tests
+test: control-plane bots  ## Every test: unit, contract, model, real API server, faults, real bots (10 to 20 minutes)
+	@echo "Running every test on $(BEDS) beds side by side; this usually takes 10 to 20 minutes. BEDS=1 is gentler."
+	@$(PY) -m pytest -n $(BEDS) --dist worksteal tests
 
 .PHONY: test-fast
 test-fast: install  ## The tests that start no control plane: unit, contract, model (under a minute)
