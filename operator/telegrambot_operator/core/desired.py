@@ -168,6 +168,14 @@ def release_patch(deployment: Deployment) -> Json:
     return patch
 
 
+def unlock_patch(deployment: Deployment) -> Json:
+    """Return the merge patch that takes lock and gate out of the pod template; the mark stays."""
+    return {
+        "metadata": {"resourceVersion": deployment.metadata.resource_version},
+        "spec": {"template": _lock_patch(deployment, None, gated=False)},
+    }
+
+
 def owned_deployment(bot: Bot, identity_: str, count: int) -> Json:
     """Return the Deployment of a TelegramBot with a `template`, as it is applied."""
     spec = bot.spec

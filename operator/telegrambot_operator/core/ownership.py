@@ -8,4 +8,5 @@ def belongs(pod: Pod, deployment: Deployment | None) -> bool:
     owner = pod.metadata.controller
     if deployment is None or owner is None or owner.kind != "ReplicaSet":
         return False
-    return owner.name == f"{deployment.name}-{pod.metadata.labels.template_hash}"
+    same_namespace = pod.metadata.namespace == deployment.metadata.namespace
+    return same_namespace and owner.name == f"{deployment.name}-{pod.metadata.labels.template_hash}"

@@ -6,6 +6,7 @@ original template may be the one whose pod is, and for that one Recreate does no
 """
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 
 from .. import names
 from . import desired
@@ -27,18 +28,41 @@ def release(seen: Observed) -> tuple[Action, ...]:
 
 
 def _release(deployment: Deployment, pods: Sequence[Pod]) -> Iterator[Action]:
-    owned = any(owner.kind == names.KIND for owner in deployment.metadata.owner_references)
-    if owned or deployment.metadata.deletion_timestamp:
+    if owned(deployment) or deployment.metadata.deletion_timestamp:
         return
-    if desired.locked(deployment) and deployment.spec.strategy.type != "Recreate":
-        why = f"Deployment {deployment.name}: strategy -> Recreate, so that it can be released safely."
-        yield _patch(deployment, {"spec": desired.PIN}, why)
-    elif calm(deployment, pods) or not desired.locked(deployment):
-        why = f"No TelegramBot refers to Deployment {deployment.name} any more: its lock is removed, its pin stays."
-        yield _patch(deployment, desired.release_patch(deployment), why)
+    match stage(deployment, pods, locked=desired.locked(deployment)):
+        case Stage.RECREATE_FIRST:
+            why = f"Deployment {deployment.name}: strategy -> Recreate, so that it can be released safely."
+            yield patch(deployment, {"spec": desired.PIN}, why)
+        case Stage.MAY_GO:
+            why = f"No TelegramBot refers to Deployment {deployment.name} any more: its lock is removed, its pin stays."
+            yield patch(deployment, desired.release_patch(deployment), why)
 
 
-def _patch(deployment: Deployment, body: desired.Json, why: str) -> PatchDeployment:
+def owned(deployment: Deployment) -> bool:
+    """Return whether a TelegramBot owns the Deployment, so that it is deleted with it."""
+    return any(owner.kind == names.KIND for owner in deployment.metadata.owner_references)
+
+
+class Stage(StrEnum):
+    """How far a release is."""
+
+    RECREATE_FIRST = "RecreateFirst"
+    NOT_CALM = "NotCalm"
+    MAY_GO = "MayGo"
+
+
+def stage(deployment: Deployment, pods: Sequence[Pod], *, locked: bool) -> Stage:
+    """Return whether the lock may come off now; without a lock there is nobody who could wait behind it."""
+    if not locked:
+        return Stage.MAY_GO
+    if deployment.spec.strategy.type != "Recreate":
+        return Stage.RECREATE_FIRST
+    return Stage.MAY_GO if calm(deployment, pods) else Stage.NOT_CALM
+
+
+def patch(deployment: Deployment, body: desired.Json, why: str) -> PatchDeployment:
+    """Return a step of a release, as an action."""
     return PatchDeployment(
         namespace=deployment.metadata.namespace,
         deployment=deployment.name,

@@ -24,27 +24,24 @@ from ..core.records import (
     Pod,
     ReplicaSet,
     parse_deployment,
-    parse_lease,
     parse_node,
-    parse_pod,
     parse_replica_set,
     template_of,
 )
-from ..core.turn import Claim, Vanished
+from ..core.turn import Claim
+from . import live
 from .bots import Bots, Key
 from .generations import Generations
 from .history import History
 from .informer import Informer
-from .kube import BOTS, DEPLOYMENTS, LEASES, NODES, PODS, REPLICASETS, Kube, KubeError, path
+from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
+from .live import Forbidden, Holders, pod_list
 from .logs import LogReader, Tail
 from .tokens import Tokens
 from .turns import Turns
 
 T = TypeVar("T")
 
-# Every kubelet renews a Lease here, by default every ten seconds.
-# https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
-NODE_LEASES = "kube-node-lease"
 # How long a Deployment may count a pod that our cache does not show, before the pod is searched for.
 UNSEEN_SECONDS = 2.0
 
@@ -58,14 +55,6 @@ def index_deployment(deployment: Deployment) -> list[tuple[str, str]]:
     """Deployments are found by the TelegramBot whose mark they carry."""
     owner = deployment.metadata.labels.owner
     return [(deployment.metadata.namespace, owner)] if owner else []
-
-
-class Forbidden(Exception):  # noqa: N818  it carries an answer, and is caught where it is expected
-    """A read that the operator has no right to; the failure says which."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
 
 
 class Observer:
@@ -89,6 +78,7 @@ class Observer:
         self._tokens = Tokens(kube)
         self._unseen: dict[Key, float] = {}
         self.history = History()
+        self._holders = Holders(kube, self.history)
         self.generations = Generations()
 
     async def observe(self, key: Key, now: datetime) -> Observed:
@@ -116,7 +106,7 @@ class Observer:
         patterns = [compile_pattern(each) for each in bot.spec.conflict.patterns] if bot.spec else []
         self._follow(bot, deployment, pods, patterns)
         claim = await self._claim(bot, identity, pods, failures)
-        ended = await self._holder(claim, pods, failures) if claim else {}
+        ended = await self._holders.look(claim, pods, failures) if claim else {}
         asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and ended else set())
         return Observed(
             namespace=bot.namespace,
@@ -161,16 +151,7 @@ class Observer:
         self._unseen.pop(key, None)
 
     async def _read(self, resource: str, where: str, parse: Callable[[bytes], T], **query: str) -> T | None:
-        """Return an object read live, None where there is none. Raises Forbidden, and KubeError for anything else."""
-        try:
-            return parse(await self._kube.get(where, query))
-        except KubeError as error:
-            if error.status == 404:
-                return None
-            if error.status == 403:
-                verb = "list" if query else "get"
-                raise Forbidden(Failure(verb, resource, error.status, error.message)) from None
-            raise
+        return await live.read(self._kube, resource, where, parse, **query)
 
     # --- TelegramBot and Deployment ---------------------------------------------------------------------------------
 
@@ -229,7 +210,7 @@ class Observer:
         """List the Deployment's own pods live, by its selector, and return those that its ReplicaSets control."""
         where = path(PODS, deployment.metadata.namespace)
         try:
-            found = await self._read("pods", where, _pod_list, labelSelector=selector(deployment))
+            found = await self._read("pods", where, pod_list, labelSelector=selector(deployment))
         except Forbidden as error:
             failures.append(error.failure)
             return []
@@ -260,36 +241,6 @@ class Observer:
         except KubeError as error:
             failures.append(Failure("get", "leases.coordination.k8s.io", error.status, error.message))
             return None
-
-    async def _holder(self, claim: Claim, pods: list[Pod], failures: list[Failure]) -> dict[str, Vanished | None]:
-        """Look live for the holder of the turn where the cache does not show it: it is added to the pods, or missed."""
-        if claim.uid in {"", *(pod.uid for pod in pods)}:
-            return {}
-        namespace, _, name = claim.pod.partition("/")
-        if not name:
-            return {claim.uid: Vanished()}
-        try:
-            query = {"fieldSelector": f"metadata.name={name}"}
-            found = await self._read(f"pods in namespace {namespace}", path(PODS, namespace), _pod_list, **query)
-        except Forbidden as error:
-            failures.append(error.failure)
-            return {claim.uid: Vanished()}
-        there = [pod for pod in found or [] if pod.uid == claim.uid]
-        pods.extend(there)
-        for pod in there:
-            self.history.is_there(pod)
-        return {} if there else {claim.uid: self.history.missed(claim.uid, await self._heartbeat(claim.node, failures))}
-
-    async def _heartbeat(self, node: str, failures: list[Failure]) -> str:
-        """Return when the node's kubelet says that it was last there: only whether that changes is of use."""
-        if not node:
-            return ""
-        try:
-            found = await self._read("leases.coordination.k8s.io", path(LEASES, NODE_LEASES, node), parse_lease)
-        except Forbidden as error:
-            failures.append(error.failure)
-            return ""
-        return found.spec.renew_time if found else ""
 
     async def _replica_sets(
         self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], failures: list[Failure]
@@ -372,10 +323,6 @@ def selector(deployment: Deployment) -> str:
 
 class _Items(msgspec.Struct):
     items: list[msgspec.Raw] = []
-
-
-def _pod_list(data: bytes) -> list[Pod]:
-    return [parse_pod(bytes(item)) for item in msgspec.json.decode(data, type=_Items).items]
 
 
 def _replica_set_list(data: bytes) -> list[ReplicaSet]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import msgspec
-
 from .. import names
 from ..core.actions import ClaimTurn, OpenPod
 from ..core.classify import may_poll
@@ -11,15 +9,11 @@ from ..core.records import Pod, parse_lease, parse_pod
 from ..core.turn import Claim, is_next
 from ..core.turns import noted
 from .kube import JSON_PATCH, LEASES, PODS, Kube, KubeError, path
+from .live import items
 
 
 class NotItsTurn(Exception):  # noqa: N818  it says what is the case, and is no error: the next pass looks again
     """A live look showed another pod that may be polling; the text names it."""
-
-
-class _Page(msgspec.Struct):
-    metadata: dict[str, object]
-    items: list[msgspec.Raw] = []
 
 
 class Turns:
@@ -92,14 +86,8 @@ class Turns:
                 raise NotItsTurn(f"it is the turn of {', '.join(sorted(first))}")
 
     async def _list(self, where: str, identity: str) -> list[Pod]:
-        query = {"labelSelector": f"{names.LABEL_BOT}={identity}", "limit": "500"}
-        found: list[Pod] = []
-        while True:
-            page = msgspec.json.decode(await self._kube.get(where, query), type=_Page)
-            found += [parse_pod(bytes(item)) for item in page.items]
-            if not page.metadata.get("continue"):
-                return found
-            query["continue"] = str(page.metadata["continue"])
+        found = await items(self._kube, where, labelSelector=f"{names.LABEL_BOT}={identity}")
+        return [parse_pod(each) for each in found]
 
     def _path(self, identity: str) -> str:
         return path(LEASES, self._namespace, names.lease(identity))

@@ -1,0 +1,105 @@
+"""Reads objects live, past every cache, and looks for a pod that held the turn and has vanished."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from ..core.observed import Failure
+from ..core.records import Pod, parse_lease, parse_pod
+from ..core.turn import Claim, Vanished
+from .history import History
+from .kube import LEASES, PODS, Kube, KubeError, path
+
+T = TypeVar("T")
+
+# Every kubelet renews a Lease here, by default every ten seconds.
+# https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
+NODE_LEASES = "kube-node-lease"
+
+
+class Forbidden(Exception):  # noqa: N818  it carries an answer, and is caught where it is expected
+    """A read that we have no right to; the failure says which."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+async def read(kube: Kube, resource: str, where: str, parse: Callable[[bytes], T], **query: str) -> T | None:
+    """Return an object read live, None where there is none. Raises Forbidden, and KubeError for anything else."""
+    try:
+        return parse(await kube.get(where, query))
+    except KubeError as error:
+        if error.status == 404:
+            return None
+        if error.status == 403:
+            verb = "list" if query else "get"
+            raise Forbidden(Failure(verb, resource, error.status, error.message)) from None
+        raise
+
+
+class _Page(msgspec.Struct):
+    metadata: dict[str, object]
+    items: list[msgspec.Raw] = []
+
+
+async def items(kube: Kube, where: str, **selectors: str) -> list[bytes]:
+    """Return the objects of a consistent list, page by page, as JSON. Raises KubeError."""
+    query = {**selectors, "limit": "500"}
+    found: list[bytes] = []
+    while True:
+        page = msgspec.json.decode(await kube.get(where, query), type=_Page)
+        found += [bytes(item) for item in page.items]
+        if not page.metadata.get("continue"):
+            return found
+        query["continue"] = str(page.metadata["continue"])
+
+
+class Holders:
+    """Looks for the pods that hold turns."""
+
+    def __init__(self, kube: Kube, history: History) -> None:
+        self._kube = kube
+        self._history = history
+
+    async def look(self, claim: Claim, pods: list[Pod], failures: list[Failure]) -> dict[str, Vanished | None]:
+        """Look live for the holder of the turn where it is not among the pods: it is added to them, or missed."""
+        if claim.uid in {"", *(pod.uid for pod in pods)}:
+            return {}
+        namespace, _, name = claim.pod.partition("/")
+        if not name:
+            return {claim.uid: Vanished()}
+        try:
+            query = {"fieldSelector": f"metadata.name={name}"}
+            resource = f"pods in namespace {namespace}"
+            found = await read(self._kube, resource, path(PODS, namespace), pod_list, **query)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return {claim.uid: Vanished()}
+        there = [pod for pod in found or [] if pod.uid == claim.uid]
+        pods.extend(there)
+        for pod in there:
+            self._history.is_there(pod)
+        return {} if there else {claim.uid: self._history.missed(claim.uid, await self._heartbeat(claim, failures))}
+
+    async def _heartbeat(self, claim: Claim, failures: list[Failure]) -> str:
+        """Return when the node's kubelet says that it was last there: only whether that changes is of use."""
+        if not claim.node:
+            return ""
+        try:
+            where = path(LEASES, NODE_LEASES, claim.node)
+            found = await read(self._kube, "leases.coordination.k8s.io", where, parse_lease)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return ""
+        return found.spec.renew_time if found else ""
+
+
+class _Items(msgspec.Struct):
+    items: list[msgspec.Raw] = []
+
+
+def pod_list(data: bytes) -> list[Pod]:
+    """Return the pods in the JSON of a list."""
+    return [parse_pod(bytes(item)) for item in msgspec.json.decode(data, type=_Items).items]
