@@ -193,3 +193,27 @@ async def test_somebody_elses_finalizer_is_named_and_left(bed: Bed, ns: str, ope
         await world.kubectl("patch", "pod", pod, "--type=merge", "-p", json.dumps({"metadata": {"finalizers": None}}))
         await world.settled()
         world.assert_never_two()
+
+
+def where_no_node_is(world: World, name: str) -> dict[str, Any]:
+    """A pod of the bot that was made by hand, and bound to a node that does not exist."""
+    labels = {"app": "telegram-bot", "singleton.bot/bot": str(world.bot.id)}
+    spec = {"nodeName": "nowhere", "terminationGracePeriodSeconds": 1, "containers": [world.container()]}
+    return {"metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+async def test_beyond_ten_a_minute_forced_deletes_are_held_back(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await guarded(bed, ns)
+        serving = (await world.only_pod())["metadata"]["name"]
+        for number in range(12):
+            await bed.kube.create("pods", ns, where_no_node_is(world, f"stray-{number}"))
+
+        async def ten_are_gone() -> bool:
+            left = {pod["metadata"]["name"] for pod in await world.pods()}
+            return serving in left and len(left) == 3
+
+        await bed.until(ten_are_gone, what="ten of twelve are gone")
+        said = await world.says("Reconciling", "True", "Repairing", text="at most 10 are in a minute")
+        assert said["message"].count("stray-") == 2
+        world.assert_never_two()

@@ -11,7 +11,7 @@ import pytest
 
 from telegrambot_operator.api.models import TelegramBotStatus
 from telegrambot_operator.core.evidence import ConflictKind
-from telegrambot_operator.core.observed import Failure, Observed, TokenState, TokenView
+from telegrambot_operator.core.observed import Failure, Later, Observed, TokenState, TokenView
 from telegrambot_operator.core.records import Pod
 from telegrambot_operator.core.turn import Claim, Vanished
 from telegrambot_operator.names import ConditionType, Reason
@@ -453,6 +453,14 @@ RECONCILING: Table = {
         world(pods=SERVING, failures=(UNWELL,)),
         "True Repairing",
         ["patch pods", "etcd is away"],
+    ),
+    "forced deletes are held back": (
+        world(
+            pods=[pod(name, node="", terminating=90) for name in ("a", "b")],
+            held_back={"uid-a": Later(at(4005), 4005.0), "uid-b": Later(at(4000), 4000.0)},
+        ),
+        "True Repairing",
+        ["pod a, b is not force-deleted before 13:06:40 UTC", "at most 10 are in a minute"],
     ),
     "a pod is starting": (world(pods=CREATING), "True RollingOut", ["bot-a"]),
     "a rollout": (world(deployment=pinned(updated=0), pods=SERVING), "True RollingOut", [DEPLOYMENT]),

@@ -11,7 +11,7 @@ import pytest
 
 from telegrambot_operator.core import understand
 from telegrambot_operator.core.actions import ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
-from telegrambot_operator.core.observed import Bot, Failure, Observed, TokenState, TokenView
+from telegrambot_operator.core.observed import Bot, Failure, Later, Observed, TokenState, TokenView
 from telegrambot_operator.core.plan import KEEP_COST, Plan, plan
 from telegrambot_operator.core.records import Deployment, Node, Pod
 from telegrambot_operator.names import Reason
@@ -728,6 +728,29 @@ def test_a_pod_whose_containers_have_ended_has_a_minute_for_its_last_words_howev
     eager = telegram_bot(spec=adopts(stuckPods={"afterSeconds": 0}))
     seen = world(eager, pods=[pod("hung", terminating=1, containers=[ended()])], nodes=WELL)
     assert [deleted(plan(seen, at(seconds))) for seconds in (0, 58, 59)] == [[], [], ["hung!"]]
+
+
+LATER = Later(at(40), 40.0)
+
+
+def test_a_forced_delete_beyond_the_limit_is_held_back_until_its_moment() -> None:
+    made = todo(pods=[pod("a", node="", terminating=90), NEVER_BOUND], held_back={"uid-hung": LATER})
+    assert deleted(made) == ["a!"]
+    assert [(each.name, later) for each, later in made.held_back] == [("hung", LATER)]
+
+
+def test_a_pass_comes_by_itself_when_that_moment_is_there() -> None:
+    soon = Later(at(4), 4.0)
+    assert todo(pods=[NEVER_BOUND], held_back={"uid-hung": soon}).again_after == 4.0
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"pods": [HUNG], "nodes": SILENT}, {"pods": [pod("hung", terminating=90, finalizers=["example.com/backup"])]}],
+    ids=["not proven dead", "held by a finalizer"],
+)
+def test_what_would_not_be_forced_anyway_is_not_held_back(facts: dict[str, Any]) -> None:
+    assert todo(held_back={"uid-hung": LATER}, **facts).held_back == ()
 
 
 def test_the_event_of_an_unproven_force_delete_says_so() -> None:

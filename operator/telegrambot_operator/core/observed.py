@@ -9,6 +9,7 @@ rivals ---------- other TelegramBots with the      nodes --------- only those of
 claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder that has vanished
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
+held_back ------- forced deletes that have to wait: there are only so many in a minute
 """
 
 from collections.abc import Mapping
@@ -157,6 +158,18 @@ class Failure:
         return f"{self.verb} {self.resource} {'was refused' if self.refused else 'failed'}: {self.message}"
 
 
+# So many pods does one operator force-delete in a minute: a zone that is lost must not become a storm.
+FORCED_A_MINUTE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """When a forced delete that has to wait may be made: for people, and in seconds from now by a steady clock."""
+
+    at: datetime
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """Everything that one pass knows about one bot."""
@@ -181,6 +194,7 @@ class Observed:
     ended: Mapping[str, Vanished | None] = field(default_factory=dict)
     applied_generation: int | None = None
     shaped_generation: int | None = None
+    held_back: Mapping[str, Later] = field(default_factory=dict)  # by uid of the pod
 
     @property
     def pods_unknown(self) -> Failure | None:

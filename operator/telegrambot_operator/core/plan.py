@@ -8,7 +8,7 @@ The order is the order of safety:
 4. The Deployment is pinned and locked; its replicas are set only after strategy and template have been acted upon.
 5. Only what is still too many once the Deployment's controllers have settled is deleted by hand, since setting
    replicas to 1 and deleting at once could kill both.
-6. Pods that hang in Terminating are force-deleted where no process can be left.
+6. Pods that hang in Terminating are force-deleted where no process can be left, and only so many in a minute.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, overdue, overdue_at
 from .holds import Hold, identity_winner, may_not_act
-from .observed import Bot, Observed
+from .observed import Bot, Later, Observed
 from .ownership import belongs
 from .records import Deployment, Pod, template_of
 from .release import calm, release
@@ -43,6 +43,7 @@ class Plan:
     stuck: tuple[tuple[Pod, Death], ...] = ()
     tolerated: tuple[Pod, ...] = ()  # duplicates that neither we nor the pinned Deployment will remove
     waits: Verdict | None = None  # why a held pod is not opened yet
+    held_back: tuple[tuple[Pod, Later], ...] = ()  # would be force-deleted now, were it not for the limit
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -65,6 +66,8 @@ def plan(seen: Observed, now: datetime) -> Plan:
 def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Plan:
     hanging = [pod for pod in seen.pods if overdue(pod, spec.stuck_pods.after_seconds, now)]
     stuck = tuple((pod, death(pod, seen.nodes, now)) for pod in sorted(hanging, key=lambda pod: pod.name))
+    doomed = [(pod, verdict) for pod, verdict in stuck if _may_be_forced(pod, verdict, seen, spec)]
+    held_back = tuple((pod, seen.held_back[pod.uid]) for pod, _ in doomed if pod.uid in seen.held_back)
     loses = identity_winner(seen, bot) is not None
     count = desired.replicas(spec, loses=loses)
     # Of two TelegramBots with one identity only the winner clears up: the loser would meet the winner's pods.
@@ -76,17 +79,18 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *_pin(seen, bot, spec, count),
         *_go_on_with_a_rollout_that_hangs(seen),
         *_delete_extras(seen, removable),
-        *_delete_stuck(seen, spec, stuck),
+        *(_force(pod, verdict) for pod, verdict in doomed if pod.uid not in seen.held_back),
         *_delete_remains(seen),
         *(taken := turns(seen, bot, count)).actions,
     ]
     waits = [taken.waits.again_after] if taken.waits else []
-    deadlines = [*waits, _next_deadline(seen, spec, stuck, now)]
+    deadlines = [*waits, *(later.seconds for _, later in held_back), _next_deadline(seen, spec, stuck, now)]
     return Plan(
         actions=tuple(actions),
         again_after=min((each for each in deadlines if each is not None), default=None),
         waits=taken.waits,
         stuck=stuck,
+        held_back=held_back,
         tolerated=tuple(pod for pod in extras if pod not in removable and not belongs(pod, seen.deployment)),
     )
 
@@ -226,15 +230,16 @@ def _nobody_else_removes(pod: Pod, seen: Observed) -> bool:
     return owner.kind == "ReplicaSet" and seen.replica_sets.get(owner.name, ...) is None
 
 
-def _delete_stuck(seen: Observed, spec: TelegramBotSpec, stuck: tuple[tuple[Pod, Death], ...]) -> Iterator[Action]:
-    for pod, verdict in stuck:
-        if pod.metadata.finalizers or pod.metadata.namespace != seen.namespace:
-            continue
-        if not may_force(spec, verdict):
-            continue
-        unproven = "" if verdict.proven else " This is not proven to be safe; stuckPods.policy: Force asks for it."
-        why = f"Pod {pod.name} hung in Terminating and is force-deleted: {because(verdict)}.{unproven}"
-        yield replace(_delete(pod, "StuckPodForceDeleted", why, force=True), proven=verdict.proven)
+def _may_be_forced(pod: Pod, verdict: Death, seen: Observed, spec: TelegramBotSpec) -> bool:
+    """Whether a pod that hangs is ours to force away: a finalizer is its owner's word, and never stripped."""
+    ours = pod.metadata.namespace == seen.namespace and not pod.metadata.finalizers
+    return ours and may_force(spec, verdict)
+
+
+def _force(pod: Pod, verdict: Death) -> DeletePod:
+    unproven = "" if verdict.proven else " This is not proven to be safe; stuckPods.policy: Force asks for it."
+    why = f"Pod {pod.name} hung in Terminating and is force-deleted: {because(verdict)}.{unproven}"
+    return replace(_delete(pod, "StuckPodForceDeleted", why, force=True), proven=verdict.proven)
 
 
 def may_force(spec: TelegramBotSpec, verdict: Death) -> bool:

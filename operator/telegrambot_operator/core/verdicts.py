@@ -6,7 +6,7 @@ from . import desired
 from .classify import Death
 from .conflicts import Conflicts, identity_rivals
 from .holds import identity_winner
-from .observed import Failure, TokenState
+from .observed import FORCED_A_MINUTE, Failure, TokenState
 from .readiness import ready
 from .records import template_of
 from .stalled import stalled
@@ -144,9 +144,9 @@ def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
         return yes(Reason.REPAIRING, "changes are being made")
     if is_stalled.status == "True":
         return no(is_stalled.reason, "waits for a person")
-    failed = _transient(view.seen.failures)
-    if failed:
-        return yes(Reason.REPAIRING, failed)
+    under_way = _transient(view.seen.failures) or _held_back(view)
+    if under_way:
+        return yes(Reason.REPAIRING, under_way)
     if view.plan.hold is None and _being_rolled_out(view):
         return yes(Reason.ROLLING_OUT, f"Deployment {view.bot.target} is being rolled out")
     if is_ready.status == "True" or is_ready.reason is Reason.SUSPENDED:
@@ -161,6 +161,14 @@ def _being_rolled_out(view: View) -> bool:
         return deployment is not None and not deployment.rolled_out
     before = view.said_before(ConditionType.RECONCILING)
     return before is None or before["reason"] != Reason.SETTLED
+
+
+def _held_back(view: View) -> str:
+    if not view.plan.held_back:
+        return ""
+    found = listed([pod.name for pod, _ in view.plan.held_back])
+    at = min(later.at for _, later in view.plan.held_back)
+    return f"pod {found} is not force-deleted before {at:%H:%M:%S} UTC: at most {FORCED_A_MINUTE} are in a minute"
 
 
 def _transient(failures: tuple[Failure, ...]) -> str:

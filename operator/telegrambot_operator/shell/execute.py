@@ -21,6 +21,7 @@ from ..core.records import Deployment, Pod
 from .informer import Informer
 from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
 from .observe import Observer
+from .pace import Pace
 from .report import Reporter
 from .turns import NotItsTurn, Turns
 
@@ -38,12 +39,14 @@ class Executor:
         reporter: Reporter,
         turns: Turns,
         observer: Observer,
+        pace: Pace,
     ) -> None:
         self._kube = kube
         self._deployments = deployments
         self._pods = pods
         self._reporter = reporter
         self._turns = turns
+        self._pace = pace
         self._generations = observer.generations
         self._history = observer.history
 
@@ -84,7 +87,7 @@ class Executor:
                 await self._kube.patch(path(REPLICASETS, action.namespace, action.replica_set), body)
                 self._tell(bot, action.reason, action.why)
             case DeletePod():
-                await self._delete_pod(bot, action)
+                await (self._force_delete if action.force else self._delete_pod)(bot, action)
             case ClaimTurn():
                 await self._turns.take(action)
             case OpenPod():
@@ -111,6 +114,16 @@ class Executor:
         self._generations.applied[uid] = self._generations.shaped[uid] = generation
         if known != generation:
             self._tell(bot, action.reason, action.why)
+
+    async def _force_delete(self, bot: Bot | None, action: DeletePod) -> None:
+        if not self._pace.take(action.uid):
+            return
+        try:
+            await self._delete_pod(bot, action)
+        except KubeError as error:
+            if error.status in {404, 409}:  # the pod is gone, or not as it was judged: nothing was deleted
+                self._pace.give_back()
+            raise
 
     async def _delete_pod(self, bot: Bot | None, action: DeletePod) -> None:
         body: dict[str, object] = {

@@ -25,6 +25,7 @@ from .informer import Informer
 from .kube import BOTS, DEPLOYMENTS, PODS, Kube, KubeError, path
 from .logs import LogReader
 from .observe import UNSEEN_SECONDS, Observer, index_deployment, index_pod
+from .pace import Pace
 from .report import Reporter
 from .turns import Turns
 from .workqueue import WorkQueue
@@ -70,7 +71,8 @@ class Guard:
         self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
         self.observer = Observer(kube, self.bots, self.deployments, self.pods, self.logs, self.turns)
         self.pods.last_seen = self.observer.history.saw_the_last_of
-        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.turns, self.observer)
+        self.pace = Pace()
+        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.turns, self.observer, self.pace)
         self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:
@@ -186,14 +188,18 @@ class Guard:
     # --- One pass ---------------------------------------------------------------------------------------------------
 
     async def _pass(self, key: Key) -> None:
-        seen = await self.observer.observe(key, self._clock())
+        seen = await self._look(key)
         todo = plan(seen, self._clock())
         failures: tuple[Failure, ...] = ()
         if todo.actions:
             failures = await self.executor.run(seen.bot, todo.actions)
-            seen = await self.observer.observe(key, self._clock())
+            seen = await self._look(key)
             todo = plan(seen, self._clock())
         await self._conclude(key, seen, todo, failures)
+
+    async def _look(self, key: Key) -> Observed:
+        seen = await self.observer.observe(key, self._clock())
+        return replace(seen, held_back=self.pace.waits(pod.uid for pod in seen.pods))
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:
         if todo.actions or failures:
