@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from kubernetes.aio.config import ConfigException
@@ -16,7 +16,8 @@ from . import settings as configuration
 from .core.redact import redact
 from .settings import SettingError, Settings
 from .shell import watch
-from .shell.kube import Kube
+from .shell.kube import Kube, namespace_of_context
+from .shell.letgo import Release, Scope
 from .shell.reconcile import Guard
 
 log = logging.getLogger("telegrambot_operator")
@@ -29,27 +30,98 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = configuration.read(os.environ, options.namespace, verbose=options.verbose)
+        if options.command == "release":
+            scope = _scope(options, settings)
+            return asyncio.run(_with_kube(settings, lambda kube: Release(kube, scope, _say).run()))
     except SettingError as error:
-        sys.stderr.write(f"telegrambot-operator: {redact(str(error))}\n")
-        return 2
+        return _wrong(str(error))
     _log_to_stderr(verbose=settings.verbose)
     return asyncio.run(run(settings))
 
 
+def _wrong(why: str) -> int:
+    """Say in one line what setting is wrong; what a client library finds may span lines."""
+    sys.stderr.write(f"telegrambot-operator: {redact(' '.join(why.split()))}\n")
+    return 2
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{redact(line)}\n")
+    sys.stdout.flush()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="telegrambot-operator", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = argparse.ArgumentParser(prog="telegrambot-operator", description="Keeps each Telegram bot single.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_release(commands)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser(
         "run",
         help="guard the TelegramBots of a cluster",
         description="Guards the TelegramBots of the cluster that KUBECONFIG, ~/.kube/config or the pod's service "
-        "account names. TELEGRAM_API_URL is the base of the Bot API.",
+        "account names. TELEGRAM_API_URL is the base of the Bot API, OPERATOR_NAMESPACE where the Leases of "
+        "`lock: Gate` are.",
     )
     command.add_argument(
         "--namespace", action="append", default=[], metavar="NS", help="guard only this namespace; may be repeated"
     )
     command.add_argument("--verbose", action="store_true", help="log every step")
-    return parser
+
+
+def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "release",
+        help="take locks and gates out of Deployments, to uninstall or with the operator gone",
+        description="Takes locks, gates and marks out of Deployments and opens the pods that are held, so that they "
+        "run without the operator. Stop the operator first: it would put everything back. The pin (one replica, "
+        "Recreate) stays. Each Deployment rolls out once, when none of its pods is on its way out. Needs a kubeconfig "
+        "and nothing else. Exit code: 0 all is released, 1 something was left and is named, 2 wrong settings.",
+    )
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", metavar="NAME", help="the TelegramBot whose Deployment is released")
+    which.add_argument("--all", action="store_true", help="release every Deployment")
+    command.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NS",
+        help="where; may be repeated. Default: the namespace of the kubeconfig's context for NAME, every one for --all",
+    )
+    command.add_argument(
+        "--now",
+        action="store_true",
+        help="wait neither for pods on their way out nor for a held pod's turn: two pods may run for a moment. A pod "
+        "that stays held is not opened in doubt all the same",
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be done first, and do nothing")
+    command.add_argument(
+        "--timeout", type=_seconds, default=120, metavar="SECONDS", help="how long to wait at most (default: 120)"
+    )
+    command.set_defaults(verbose=False)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return int(text)
+
+
+def _scope(options: argparse.Namespace, settings: Settings) -> Scope:
+    """Return what is to be released. Raises SettingError."""
+    name = None if options.all else configuration.bot_name(options.name)
+    namespaces = settings.namespaces
+    if name is not None and not namespaces:
+        try:
+            namespaces = (namespace_of_context(settings.kubeconfig),)
+        except _NO_KUBECONFIG as error:
+            raise SettingError(_unusable(error)) from None
+    return Scope(
+        name, namespaces, settings.operator_namespace, options.now, dry_run=options.dry_run, patience=options.timeout
+    )
 
 
 class _Lines(logging.Formatter):
@@ -76,18 +148,29 @@ def _log_to_stderr(*, verbose: bool) -> None:
     logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
+# What kubernetes.aio raises on a file that is no kubeconfig.
+_NO_KUBECONFIG = (ConfigException, YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError)
+
+
+def _unusable(error: Exception) -> str:
+    return f"KUBECONFIG: cannot be used ({type(error).__name__}: {error}); name a valid one"
+
+
 async def run(settings: Settings) -> int:
     """Guard until SIGTERM or SIGINT. Returns the exit code."""
     stop = asyncio.Event()
     _stop_on_signals(stop)
+    return await _with_kube(settings, lambda kube: _guard_until(stop, kube, settings))
+
+
+async def _with_kube(settings: Settings, work: Callable[[Kube], Coroutine[Any, Any, int]]) -> int:
+    """Do the work with a connection to the cluster. Returns its exit code, 2 where there is none to be had."""
     try:
         kube = await Kube.connect(settings.kubeconfig)
-    except (ConfigException, YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())  # what a client library finds may span lines
-        sys.stderr.write(f"telegrambot-operator: KUBECONFIG: cannot be used ({why}); name a valid one\n")
-        return 2
+    except _NO_KUBECONFIG as error:
+        return _wrong(_unusable(error))
     try:
-        return await _guard_until(stop, kube, settings)
+        return await work(kube)
     finally:
         await kube.close()
 

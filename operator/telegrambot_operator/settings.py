@@ -10,6 +10,7 @@ TELEGRAM_API_URL = "https://api.telegram.org"
 OPERATOR_NAMESPACE = "telegrambot-operator"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -63,6 +64,15 @@ def _namespaces(names: Sequence[str]) -> tuple[str, ...]:
             f"--namespace: {wrong!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
         )
     return tuple(dict.fromkeys(names))
+
+
+def bot_name(text: str) -> str:
+    """Return the name of a TelegramBot as it was given. Raises SettingError."""
+    if not _NAME.fullmatch(text) or len(text) > 253:
+        raise SettingError(
+            f"NAME: {text!r} is not the name of a TelegramBot; use lower-case letters, digits, '-' and '.'"
+        )
+    return text
 
 
 def _operator_namespace(environment: Mapping[str, str]) -> str:

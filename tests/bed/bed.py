@@ -37,7 +37,7 @@ from tests.bed.process import Child
 from tests.bed.telegram import Bot, Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from tests.bed.kube import Object
     from tests.bed.node_process import Record
@@ -268,6 +268,27 @@ class Bed:
 
         Its log goes to a new file of the bed unless one is named.
         """
+        child, log = self._start(["run", *arguments], env, kubeconfig, log)
+        try:
+            yield Operator(child, log)
+        finally:
+            child.send(signal.SIGKILL)
+            await child.exited()
+
+    async def command(
+        self, *arguments: str, kubeconfig: Path | None = None, patience: float = 150.0
+    ) -> tuple[int, str]:
+        """Run another command of the operator to its end; returns its exit code and all that it printed."""
+        child, log = self._start(arguments, None, kubeconfig, None)
+        try:
+            return await child.exited(patience), log.read_text()
+        finally:
+            child.send(signal.SIGKILL)
+            await child.exited()
+
+    def _start(
+        self, arguments: Sequence[str], env: Mapping[str, str] | None, kubeconfig: Path | None, log: Path | None
+    ) -> tuple[Child, Path]:
         log = log or self.folder / f"operator-{next(self._names)}.log"
         environment = _kept() | {
             "PYTHONPATH": str(_OPERATOR),
@@ -276,13 +297,9 @@ class Bed:
             "TELEGRAM_API_URL": self.telegram.url,
         }
         with log.open("ab") as output:
-            argv = [sys.executable, "-m", "telegrambot_operator", "run", *arguments]
+            argv = [sys.executable, "-m", "telegrambot_operator", *arguments]
             child = Child.start(argv, env=environment | dict(env or {}), cwd=self.folder, output=output.fileno())
-        try:
-            yield Operator(child, log)
-        finally:
-            child.send(signal.SIGKILL)
-            await child.exited()
+        return child, log
 
 
 def _kept() -> dict[str, str]:

@@ -88,7 +88,36 @@ def test_a_file_that_is_no_kubeconfig(text: str, config: Path, capsys: pytest.Ca
     assert "KUBECONFIG: cannot be used" in one_line(capsys)
 
 
-@pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "--replicas", "3"]])
+@pytest.mark.usefixtures("config")
+def test_a_name_that_no_bot_can_have_is_not_shown_where_it_is_a_token(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "AAFq9Zr0bXw3KjT5uYv1LmNp8sQeHd2GcRk"
+    assert main(["release", f"7301948265:{secret}", "--namespace", "shop"]) == 2
+    line = one_line(capsys)
+    assert "NAME: " in line
+    assert secret not in line
+
+
+@pytest.mark.parametrize("arguments", [["shop"], ["--all", "--namespace", "shop"]])
+@pytest.mark.parametrize("text", NO_KUBECONFIGS.values(), ids=NO_KUBECONFIGS)
+def test_nothing_is_released_with_a_file_that_is_no_kubeconfig(
+    text: str, arguments: list[str], config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(text)
+    assert main(["release", *arguments]) == 2
+    assert "KUBECONFIG: cannot be used" in one_line(capsys)
+
+
+WORDS = [
+    [],
+    ["walk"],
+    ["run", "--replicas", "3"],
+    ["release"],
+    ["release", "shop", "--all"],
+    ["release", "shop", "--timeout", "nan"],
+]
+
+
+@pytest.mark.parametrize("arguments", WORDS, ids=" ".join)
 def test_words_that_mean_nothing_are_answered_with_the_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -168,6 +168,11 @@ def release_patch(deployment: Deployment) -> Json:
     return patch
 
 
+def unmark_patch() -> Json:
+    """Return the merge patch that takes the mark off."""
+    return {"metadata": {"labels": {names.LABEL_NAME: None}}}
+
+
 def unlock_patch(deployment: Deployment) -> Json:
     """Return the merge patch that takes lock and gate out of the pod template; the mark stays."""
     return {

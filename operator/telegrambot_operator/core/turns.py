@@ -87,6 +87,13 @@ def _claim(pod: Pod, identity: str, before: Claim) -> ClaimTurn:
     )
 
 
+def open_pod(pod: Pod, before: Claim | None, why: str) -> OpenPod:
+    """Return the opening of a held pod, as the holder of its bot's turn where there is a Lease for that."""
+    identity = pod.metadata.labels.bot
+    claim = _claim(pod, identity, before) if identity and before and before.version else None
+    return _open(pod, claim, why)
+
+
 def _open(pod: Pod, claim: ClaimTurn | None, why: str) -> OpenPod:
     gates = tuple(gate.name for gate in pod.spec.scheduling_gates)
     return OpenPod(pod.metadata.namespace, pod.name, pod.uid, gates, claim, why)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -32,6 +33,7 @@ CONNECT_SECONDS = 5.0
 # A watch gets a bookmark about once a minute (https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks).
 SILENCE_SECONDS = 150.0
 RELOAD_SECONDS = 5.0
+SERVICE_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class KubeError(Exception):
@@ -57,6 +59,14 @@ async def load_configuration(path: str | None) -> Configuration:
         await kubeconfig.load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
     _use_proxy_of_the_environment(configuration)
     return configuration
+
+
+def namespace_of_context(path: str | None) -> str:
+    """Return the namespace of the kubeconfig's current context, or of the pod where path is None."""
+    if path is None:
+        return SERVICE_NAMESPACE.read_text().strip()
+    _, current = kubeconfig.list_kube_config_contexts(config_file=path)
+    return str(current["context"].get("namespace") or "default")
 
 
 def _use_proxy_of_the_environment(configuration: Configuration) -> None:
@@ -232,6 +242,7 @@ def path(resource: str, namespace: str | None = None, name: str | None = None, s
 
 PODS = "v1/pods"
 NODES = "v1/nodes"
+CONFIGMAPS = "v1/configmaps"
 SECRETS = "v1/secrets"
 DEPLOYMENTS = "apps/v1/deployments"
 REPLICASETS = "apps/v1/replicasets"
