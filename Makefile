@@ -44,7 +44,7 @@ test-fast: install  ## The tests that start no control plane: unit, contract, mo
 
 .PHONY: lint
 lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
-	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed tests/demo" "lint-imports --no-logo"; do \
+	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed tests/demo bench/faults" "lint-imports --no-logo"; do \
 	  echo "-- $$check"; $(VENV)/bin/$$check || failed="$$failed; $$check"; \
 	done; test -z "$$failed" || { echo "Failed$$failed" >&2; exit 1; }
 
@@ -53,6 +53,11 @@ verify: generate  ## Generate again, then fail if that changed any generated fil
 	@git diff --exit-code -- $(GENERATED) || { echo "Generated files differ from the commit: commit what make generate wrote." >&2; exit 1; }
 	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
 	 test -z "$$new" || { echo "Not committed: $$new" >&2; exit 1; }
+
+.PHONY: faults
+faults: control-plane bots  ## The fault table, into docs/fault-table.md; fails where a promise is broken (under 25 minutes)
+	@echo "Measuring every fault; this usually takes 15 to 25 minutes."
+	@$(PY) -m bench.faults
 
 .PHONY: bench-quick
 bench-quick: control-plane  ## Reaction time, memory and requests with 200 bots, beside a minimal loop (under three minutes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +31,10 @@ SLOW = "2"  # seconds that a bot polls on after SIGTERM: long enough for two to 
 
 @dataclass
 class World:
-    """A namespace with one bot. `adopt`: the user has the Deployment; else the TelegramBot owns it."""
+    """A namespace with one bot. `adopt`: the user has the Deployment; else the TelegramBot owns it.
+
+    `kind`: what runs the bot where nothing guards it. `pod`: more of the pod's spec, as users have it.
+    """
 
     bed: Bed
     ns: str
@@ -41,6 +44,8 @@ class World:
     env: dict[str, str] = field(default_factory=lambda: {"STOP_SECONDS": SLOW, "POLL_SECONDS": "2"})
     image: str = "bots/raw"
     grace: int = 10
+    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    pod: Object = field(default_factory=dict)
 
     @classmethod
     async def make(cls, bed: Bed, ns: str, *, adopt: bool = True, token: bool = True, **more: Any) -> World:
@@ -57,11 +62,16 @@ class World:
         """The name of its Deployment."""
         return NAME if self.adopt else "shop"
 
+    @property
+    def workload(self) -> str:
+        """What runs the bot, as kubectl takes it."""
+        return f"{self.kind.lower()}/{self.deployment}"
+
     def template(self, **env: str) -> Object:
         """The pod template, as a user writes it."""
         return {
             "metadata": {"labels": {"app": "telegram-bot"}},
-            "spec": {"terminationGracePeriodSeconds": self.grace, "containers": [self.container(**env)]},
+            "spec": {"terminationGracePeriodSeconds": self.grace, **self.pod, "containers": [self.container(**env)]},
         }
 
     def container(self, **env: str) -> Object:
@@ -74,7 +84,7 @@ class World:
         """A Deployment of that template, with what Kubernetes does by default unless `spec` says otherwise."""
         return {
             "apiVersion": "apps/v1",
-            "kind": "Deployment",
+            "kind": self.kind,
             "metadata": {"name": NAME, "namespace": self.ns, "labels": {"app": "telegram-bot"}},
             "spec": {"selector": {"matchLabels": {"app": "telegram-bot"}}, "template": self.template(), **spec},
         }
@@ -135,10 +145,19 @@ class World:
 
     async def deployed(self) -> Object:
         """The Deployment. Raises LookupError when there is none."""
-        found = await self.bed.get("deployment", self.deployment, self.ns)
+        found = await self.bed.get(self.kind, self.deployment, self.ns)
         if found is None:
-            raise LookupError(f"no Deployment {self.deployment}")
+            raise LookupError(f"no {self.kind} {self.deployment}")
         return found
+
+    async def one_runs(self) -> bool:
+        """Whether one pod is left and ready, its process is the only one, and Kubernetes has acted on every change."""
+        pods = await self.pods()
+        deployment = await self.bed.get(self.kind, self.deployment, self.ns)
+        done = deployment is not None and (
+            deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        )
+        return done and len(pods) == 1 and is_ready(pods[0]) and len(self.bed.alive(self.bot)) == 1
 
     async def settled(self) -> None:
         """Wait until one pod is left and ready, its process is the only one and polls, and the resource says so."""
@@ -147,15 +166,7 @@ class World:
     async def settled_as(self, name: str) -> None:
         """The same, of a TelegramBot with another name."""
 
-        async def one_pod() -> bool:
-            pods = await self.pods()
-            deployment = await self.bed.get("deployment", self.deployment, self.ns)
-            done = deployment is not None and (
-                deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-            )
-            return done and len(pods) == 1 and is_ready(pods[0]) and len(self.bed.alive(self.bot)) == 1
-
-        await self.bed.until(one_pod, patience=60.0, what=f"one pod in {self.ns}")
+        await self.bed.until(self.one_runs, patience=60.0, what=f"one pod in {self.ns}")
         await self.says("Ready", "True", name=name)
         await self.says("Reconciling", "False", name=name)
         sessions = {each.pid for each in self.bed.alive(self.bot)}
@@ -191,19 +202,17 @@ class World:
     async def change(self, **env: str) -> None:
         """Roll out another version: `kubectl set env` on the own Deployment, an edit of the TelegramBot otherwise."""
         if self.adopt:
-            await self.kubectl("set", "env", f"deployment/{NAME}", *(f"{name}={value}" for name, value in env.items()))
+            await self.kubectl("set", "env", self.workload, *(f"{name}={value}" for name, value in env.items()))
         else:
             await self.bed.apply(self.resource(**env))
 
     async def patch(self, spec: Object) -> None:
         """Change the Deployment's spec behind everybody's back."""
-        await self.kubectl(
-            "patch", "deployment", self.deployment, "--type=merge", "-p", json.dumps({"spec": spec}, default=str)
-        )
+        await self.kubectl("patch", self.workload, "--type=merge", "-p", json.dumps({"spec": spec}, default=str))
 
     async def scale(self, replicas: int) -> None:
         """Scale the Deployment."""
-        await self.kubectl("scale", f"deployment/{self.deployment}", f"--replicas={replicas}")
+        await self.kubectl("scale", self.workload, f"--replicas={replicas}")
 
     async def only_pod(self) -> Object:
         """The one pod."""
@@ -250,7 +259,7 @@ async def rollout(world: World) -> None:
 
 
 async def restart(world: World) -> None:
-    await world.kubectl("rollout", "restart", f"deployment/{world.deployment}")
+    await world.kubectl("rollout", "restart", world.workload)
 
 
 async def delete(world: World) -> None:

@@ -22,15 +22,17 @@ import pytest
 
 from tests.bed.kube import path
 from tests.e2e.world import World, assert_healthy, delete, is_ready, locks, scale_to_two
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, ResetError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from _pytest.mark.structures import ParameterSet
+    from aiohttp import web
 
     from tests.bed.bed import Bed, Operator
     from tests.e2e.world import Operate
+    from tests.faults.proxy import Forward
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 # Python imports a module of this name when it starts: two minutes are longer than a test waits.
@@ -41,6 +43,7 @@ reconcile.RELIST_SECONDS = 5.0
 informer.RELIST_SECONDS = float(os.environ["LIST_AGAIN_AFTER"])
 """
 
+WRITES = "(create|patch|delete)"  # as a rule of the proxy names them
 REST = 1.0  # seconds without a write after which writing counts as over
 NUDGES = 2  # passes that are asked for over a world in which nothing is to be done
 
@@ -189,6 +192,20 @@ def behind(bed: Bed, proxy: Proxy, *, list_again_after: float = 60) -> Operate:
     (bed.folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     environment = {"PYTHONPATH": f"{bed.folder}:{OPERATOR}", "LIST_AGAIN_AFTER": str(list_again_after)}
     return partial(bed.operator, kubeconfig=proxy.kubeconfig, env=environment)
+
+
+async def kill_before(operator: Operator, forward: Forward) -> web.StreamResponse:
+    """SIGKILL, and the write is not done."""
+    del forward
+    await operator.kill()
+    raise ResetError
+
+
+async def kill_after(operator: Operator, forward: Forward) -> web.StreamResponse:
+    """The write is done, then SIGKILL."""
+    await forward()
+    await operator.kill()
+    raise ResetError
 
 
 async def at_rest(bed: Bed, proxy: Proxy) -> None:

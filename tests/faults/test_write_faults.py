@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.world import World, assert_healthy
-from tests.faults.proxy import Proxy, ResetError, Rule, answered, dropped, unanswered
-from tests.faults.scene import behind, four_bots, in_threes, namespaces, side_by_side
+from tests.faults.proxy import Proxy, Rule, answered, dropped, unanswered
+from tests.faults.scene import WRITES, behind, four_bots, in_threes, kill_after, kill_before, namespaces, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.bed
 
-WRITES = "(create|patch|delete)"
 FAULTS: dict[str, Callable[[Proxy], Rule]] = {
     "never arrives": lambda proxy: proxy.at_request(WRITES, dropped),
     "is done but not answered": lambda proxy: proxy.at_request(WRITES, unanswered),
@@ -54,18 +53,6 @@ async def test_every_write(faults: list[str], bed: Bed, rights: Path) -> None:
 
 
 # --- Ended at a write -----------------------------------------------------------------------------------------------
-
-
-async def kill_before(operator: Operator, forward: Forward) -> web.StreamResponse:
-    del forward
-    await operator.kill()
-    raise ResetError
-
-
-async def kill_after(operator: Operator, forward: Forward) -> web.StreamResponse:
-    await forward()
-    await operator.kill()
-    raise ResetError
 
 
 async def stop_after(operator: Operator, forward: Forward) -> web.StreamResponse:

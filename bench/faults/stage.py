@@ -1,0 +1,99 @@
+"""Where a run happens: a namespace, and two nodes that no other run uses, so that several run at once on one bed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.bed.bed import Bed
+from tests.bed.kube import path
+from tests.e2e.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from bench.faults.variants import Variant
+    from tests.bed.bed import Operator
+    from tests.e2e.world import Object
+
+RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+NAME = "telegrambot-operator"
+PAIR = "bed/pair"  # the label of nodes that belong together
+GRACE = 10  # seconds that a pod may take to stop
+EVICTED_AFTER = 2  # seconds on a lost node; Kubernetes' own default is 300
+_LOST = [
+    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute"}
+    | {"tolerationSeconds": EVICTED_AFTER}
+    for what in ("unreachable", "not-ready")
+]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pair of nodes on a bed. `rights` is the kubeconfig of the operator's ServiceAccount."""
+
+    bed: Bed
+    pair: int
+    rights: Path
+
+    @classmethod
+    async def of(cls, bed: Bed, pair: int, rights: Path) -> Stage:
+        """The bed's nth pair of nodes."""
+        for node in bed.nodes[2 * pair : 2 * pair + 2]:
+            await bed.kubectl("label", "node", node.name, f"{PAIR}={pair}", "--overwrite")
+        return cls(bed, pair, rights)
+
+    def operate(self, *arguments: str) -> AbstractAsyncContextManager[Operator]:
+        """The operator, with arguments of `run`."""
+        return self.bed.operator(*arguments, kubeconfig=self.rights)
+
+    @asynccontextmanager
+    async def world(self, variant: Variant, *, stopping: float) -> AsyncIterator[World]:
+        """A bot in a namespace of its own that polls on for `stopping` seconds after SIGTERM; both go afterwards."""
+        ns = await self.bed.namespace()
+        env = {"STOP_SECONDS": f"{stopping:g}", "POLL_SECONDS": "2"}
+        more: dict[str, Any] = {"kind": variant.kind, "env": env, "grace": GRACE, "pod": self._pod(variant)}
+        try:
+            yield await World.make(self.bed, ns, adopt=variant.adopts, spec=_spec(variant), **more)
+        finally:
+            await self.mend()
+            await self.bed.kube.delete(path("namespaces", None, ns))
+
+    def _pod(self, variant: Variant) -> Object:
+        """On these nodes, evicted soon from a lost one, and with a request that others can be preferred to."""
+        requests = {"requests": {"cpu": "1"}}
+        return {"nodeSelector": {PAIR: str(self.pair)}, "tolerations": _LOST, "resources": requests, **variant.pod}
+
+    async def mend(self) -> None:
+        """Both nodes as they were."""
+        for node in self.bed.nodes[2 * self.pair : 2 * self.pair + 2]:
+            node.thaw()
+            await self.bed.kubectl("uncordon", node.name)
+
+
+def _spec(variant: Variant) -> Object:
+    return {"lock": variant.lock} if variant.lock else {}
+
+
+@asynccontextmanager
+async def stages(beds: int, pairs: int) -> AsyncIterator[asyncio.Queue[Stage]]:
+    """So many beds with so many pairs each: take a stage to play, and put it back."""
+    free: asyncio.Queue[Stage] = asyncio.Queue()
+    async with AsyncExitStack() as held:
+        start = partial(Bed.start, nodes=2 * pairs)
+        made = [await held.enter_async_context(start()) for _ in range(beds)]
+        rights = [await _rights(bed) for bed in made]
+        for pair in range(pairs):
+            for bed, kubeconfig in zip(made, rights, strict=True):
+                free.put_nowait(await Stage.of(bed, pair, kubeconfig))
+        yield free
+
+
+async def _rights(bed: Bed) -> Path:
+    await bed.apply(RBAC.read_text())
+    return await bed.cp.service_account_kubeconfig(NAME, NAME, seconds=4 * 3600)
