@@ -28,6 +28,9 @@ LABEL_BOT = f"{GROUP}/bot"
 GATE = f"{GROUP}/turn"
 # The ConfigMap of each namespace that the admission policies read: see core/table.py.
 LOCK_TABLE = f"{GROUP.replace('.', '-')}-locks"
+# The admission policies, each with a binding of the same name; the first two carry the lock and the pin.
+POLICY_LOCK, POLICY_PIN = f"lock.{GROUP}", f"pin.{GROUP}"
+POLICY_SCALE, POLICY_TOKEN = f"scale.{GROUP}", f"token.{GROUP}"
 # On the Lease that is such a bot's turn: where its holder runs, and how long it may take to stop.
 ANNOTATION_NODE = f"{GROUP}/node"
 ANNOTATION_GRACE = f"{GROUP}/grace-seconds"
@@ -86,6 +89,7 @@ class Reason(StrEnum):
     PINNED = "Pinned"
     LOCK_MISSING = "LockMissing"
     NOT_PINNED = "NotPinned"
+    AUTOSCALER_FOUND = "AutoscalerFound"
     PATCH_DENIED = "PatchDenied"
     NOT_YET_ENFORCED = "NotYetEnforced"
     # Conflicted

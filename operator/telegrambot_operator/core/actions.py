@@ -98,12 +98,32 @@ class OpenPod:
     why: str
 
 
-Action = LabelPod | KeepPod | PatchDeployment | ApplyDeployment | EmptyReplicaSet | DeletePod | ClaimTurn | OpenPod
+@dataclass(frozen=True, slots=True)
+class WriteTable:
+    """Change a namespace's lock table by a merge patch of its data; None takes a key away."""
+
+    namespace: str
+    data: dict[str, str | None]
+
+
+Action = (
+    WriteTable
+    | LabelPod
+    | KeepPod
+    | PatchDeployment
+    | ApplyDeployment
+    | EmptyReplicaSet
+    | DeletePod
+    | ClaimTurn
+    | OpenPod
+)
 
 
 def describe(action: Action) -> tuple[str, str]:
     """Return verb and resource of the request that an action makes, as an admin writes them into a Role."""
     match action:
+        case WriteTable():
+            return "patch", "configmaps"
         case LabelPod() | KeepPod() | OpenPod():
             return "patch", "pods"
         case ClaimTurn():

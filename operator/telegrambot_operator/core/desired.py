@@ -22,15 +22,16 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PIN: Json = {"strategy": {"type": "Recreate", "rollingUpdate": None}}
 
 
-def identity(bot: Bot, token: TokenView, deployment: Deployment | None) -> str:
+def identity(bot: Bot, token: TokenView, deployment: Deployment | None, entered: str | None = None) -> str:
     """Return the bot's identity: its bot id where the token can be read, else the one it already has, else its name.
 
-    Keeping the one it has means that a Secret that is gone for a moment restarts no bot.
+    Keeping the one it has means that a Secret that is gone for a moment restarts no bot. `entered`: the one that the
+    lock table has for its Deployment.
     """
     if token.state is TokenState.VALID:
         return str(token.bot_id)
     if token.state is not TokenState.NOT_GIVEN and deployment is not None and is_ours(deployment, bot):
-        worn = template_of(deployment).metadata.labels.bot
+        worn = template_of(deployment).metadata.labels.bot or entered
         if worn:
             return worn
     return names.fallback_identity(bot.namespace, bot.name)

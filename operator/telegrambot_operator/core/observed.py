@@ -6,6 +6,7 @@ rivals ---------- other TelegramBots with the      nodes --------- only those of
                   same Deployment or identity      ReplicaSets --- only those behind duplicates, read live
                                                    versions ------ the target's own ReplicaSets, read live, while it
                                                                    has pods of an older template
+admission ------- the policies and the lock table  autoscalers --- those that scale the target
 claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder that has vanished
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
@@ -19,8 +20,10 @@ from enum import StrEnum
 from typing import Any
 
 from ..api.models import TelegramBotSpec
+from .carrier import Admission
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
+from .table import Entry, parse
 from .turn import Claim, Vanished
 
 
@@ -195,6 +198,19 @@ class Observed:
     applied_generation: int | None = None
     shaped_generation: int | None = None
     held_back: Mapping[str, Later] = field(default_factory=dict)  # by uid of the pod
+    admission: Admission = field(default_factory=Admission)
+    unlocked: str = ""  # a pod of the bot that the policies should have locked and did not
+    autoscalers: tuple[str, ...] = ()
+
+    def entry_of(self, deployment: str) -> Entry | None:
+        """Return what the lock table says of a Deployment, where it says it for this bot."""
+        entry = parse(self.admission.table.get(deployment, ""))
+        return entry if entry is not None and entry.bot == self.name else None
+
+    @property
+    def entry(self) -> Entry | None:
+        """What the lock table says of the bot's own Deployment."""
+        return self.entry_of(self.bot.target) if self.bot else None
 
     @property
     def pods_unknown(self) -> Failure | None:

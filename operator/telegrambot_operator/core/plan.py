@@ -2,6 +2,7 @@
 
 The order is the order of safety:
 1. A bot that is gone, or points elsewhere now, lets go of the Deployments that it held.
+   The lock table of the admission policies says at all times what new pods have to be born with.
 2. A bot that may not act (unreadable, or second to another) touches nothing.
 3. Pods that belong to the bot get its label before the template gets the lock: the lock then counts them, and the pod
    that replaces them waits for the last of them.
@@ -11,19 +12,23 @@ The order is the order of safety:
 6. Pods that hang in Terminating are force-deleted where no process can be left, and only so many in a minute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from .. import names
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
+from ..names import Reason
 from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, overdue, overdue_at
+from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
 from .observed import Bot, Later, Observed
 from .ownership import belongs
-from .records import Deployment, Pod, template_of
-from .release import calm, release
+from .records import Deployment, Pod
+from .release import release
 from .turn import Verdict
 from .turns import turns
 
@@ -51,13 +56,25 @@ def plan(seen: Observed, now: datetime) -> Plan:
     releasing = release(seen)
     waits = [LOOK_AGAIN_SECONDS] if seen.leftovers else []
     if seen.bot is None:
-        return Plan(actions=releasing, again_after=min(waits, default=None))
+        return Plan(actions=(*leave(seen), *releasing), again_after=min(waits, default=None))
     hold = may_not_act(seen, seen.bot)
     if hold is None and seen.bot.spec is not None:
         return _guard(seen, seen.bot, seen.bot.spec, now)
     if hold is not None and not hold.person:
         waits.append(LOOK_AGAIN_SECONDS)
-    return Plan(actions=releasing, hold=hold, again_after=min(waits, default=None))
+    return Plan(actions=(*_table_on_hold(seen, hold), *releasing), hold=hold, again_after=min(waits, default=None))
+
+
+def _table_on_hold(seen: Observed, hold: Hold | None) -> Iterator[Action]:
+    """The table may speak of a Deployment before it is there: it is then born pinned, and its pods locked."""
+    bot = seen.bot
+    if bot is None or bot.spec is None or hold is None or bot.deleting:
+        return
+    if hold.reason is Reason.DEPLOYMENT_NOT_FOUND and seen.deployment is None:
+        loses = identity_winner(seen, bot) is not None
+        yield from enter(seen, bot, bot.spec, desired.replicas(bot.spec, loses=loses))
+    elif hold.person:
+        yield from leave(seen)
 
 
 # --- Guarding ---------------------------------------------------------------------------------------------------
@@ -74,6 +91,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
     extras = [] if loses else candidates(seen)[count:]
     removable = [pod for pod in extras if spec.duplicates is Duplicates.DELETE and _nobody_else_removes(pod, seen)]
     actions = [
+        *enter(seen, bot, spec, count),
         *release(seen),
         *_labels(seen, bot),
         *_pin(seen, bot, spec, count),
@@ -107,9 +125,7 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
     if deployment is None:
         yield _apply(bot, seen.identity, count, "Created", f"Deployment {bot.target} is created.")
         return
-    lock = desired.lock_name(spec, seen.identity)
-    if lock is None and desired.locked(deployment) and not calm(deployment, seen.pods):
-        lock = template_of(deployment).metadata.labels.bot or seen.identity  # it comes off when nobody waits behind it
+    lock = template_lock(seen, bot, spec, deployment)
     body = desired.pin_patch(deployment, bot, lock, count, shaped=seen.shaped_generation)
     if body:
         if deployment.spec.replicas > count == 1:
@@ -122,7 +138,7 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
             reason="Pinned",
             why=_pin_sentence(deployment, body),
         )
-    elif deployment.spec.replicas == count and lock == desired.lock_name(spec, seen.identity):
+    elif deployment.spec.replicas == count and lock == desired.lock_name(spec, seen.identity) and not bot.adopts:
         yield from _update(seen, bot, deployment, count)
 
 
@@ -147,7 +163,7 @@ def _go_on_with_a_rollout_that_hangs(seen: Observed) -> Iterator[Action]:
 
 def _update(seen: Observed, bot: Bot, deployment: Deployment, count: int) -> Iterator[Action]:
     """Bring the template of a Deployment of our own up to date, once it is pinned: the pin comes with it."""
-    if not bot.adopts and desired.template_drifted(deployment, bot, seen.identity, seen.applied_generation):
+    if desired.template_drifted(deployment, bot, seen.identity, seen.applied_generation):
         yield _apply(bot, seen.identity, count, "Updated", f"Deployment {bot.target} gets the TelegramBot's template.")
 
 
@@ -164,8 +180,14 @@ def _pin_sentence(deployment: Deployment, body: dict[str, object]) -> str:
     if "strategy" in changed:
         parts.append(f"strategy {deployment.spec.strategy.type} -> Recreate")
     if "template" in changed:
-        parts.append("lock written into the pod template")
+        parts.append(_template_sentence(changed["template"]))
     return f"Deployment {deployment.name}: {', '.join(parts) or 'marked as pinned'}."
+
+
+def _template_sentence(template: Mapping[str, Any]) -> str:
+    if template["metadata"]["labels"][names.LABEL_BOT] is None:
+        return "lock taken out of the pod template"
+    return "lock written into the pod template"
 
 
 def candidates(seen: Observed) -> list[Pod]:

@@ -132,10 +132,36 @@ class GateRecord(Record, frozen=True):
     name: str = ""
 
 
+class PodSelector(Record, frozen=True):
+    """Which pods an anti-affinity term means, as far as that is ours."""
+
+    match_labels: Labels = Labels()
+
+
+class PodTerm(Record, frozen=True):
+    """A required anti-affinity term of a pod."""
+
+    label_selector: PodSelector = PodSelector()
+    topology_key: str = ""
+
+
+class PodAntiAffinity(Record, frozen=True):
+    """A pod's anti-affinity."""
+
+    required_during_scheduling_ignored_during_execution: tuple[PodTerm, ...] = ()
+
+
+class PodAffinity(Record, frozen=True):
+    """A pod's affinity; only what keeps it apart matters here."""
+
+    pod_anti_affinity: PodAntiAffinity = PodAntiAffinity()
+
+
 class PodSpec(Record, frozen=True):
     """A pod's spec."""
 
     node_name: str = ""
+    affinity: PodAffinity = PodAffinity()
     termination_grace_period_seconds: int = 30
     scheduling_gates: tuple[GateRecord, ...] = ()
     containers: tuple[ContainerName, ...] = ()
@@ -179,6 +205,14 @@ class Pod(Record, frozen=True):
     def gated(self) -> bool:
         """Whether it waits for its turn."""
         return any(gate.name == names.GATE for gate in self.spec.scheduling_gates)
+
+    def is_locked(self, identity: str) -> bool:
+        """Return whether the scheduler keeps it apart from other pods of the identity, whoever wrote the lock."""
+        terms = self.spec.affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution
+        return any(
+            each.label_selector.match_labels.bot == identity and each.topology_key == names.TOPOLOGY_KEY
+            for each in terms
+        )
 
     @property
     def deletion_cost(self) -> int:
@@ -385,6 +419,40 @@ class Lease(Record, frozen=True):
     spec: LeaseSpec = LeaseSpec()
 
 
+class ConfigMap(Record, frozen=True):
+    """A ConfigMap: a namespace's lock table."""
+
+    metadata: Meta
+    data: dict[str, str] = {}
+
+
+class ScaleTarget(Record, frozen=True):
+    """What an autoscaler scales."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class AutoscalerSpec(Record, frozen=True):
+    """Spec of a HorizontalPodAutoscaler."""
+
+    scale_target_ref: ScaleTarget = ScaleTarget()
+    max_replicas: int = 1
+
+
+class Autoscaler(Record, frozen=True):
+    """A HorizontalPodAutoscaler, KEDA's included: that makes one for each of its ScaledObjects."""
+
+    metadata: Meta
+    spec: AutoscalerSpec = AutoscalerSpec()
+
+
+class Policy(Record, frozen=True):
+    """An admission policy or its binding: which one, and which version of its spec."""
+
+    metadata: Meta
+
+
 def template_of(deployment: Deployment) -> Template:
     """Return what matters of the Deployment's pod template."""
     return _TEMPLATE.decode(deployment.spec.template)
@@ -396,6 +464,9 @@ _DEPLOYMENT = msgspec.json.Decoder(Deployment)
 _NODE = msgspec.json.Decoder(Node)
 _REPLICA_SET = msgspec.json.Decoder(ReplicaSet)
 _LEASE = msgspec.json.Decoder(Lease)
+_CONFIG_MAP = msgspec.json.Decoder(ConfigMap)
+_AUTOSCALER = msgspec.json.Decoder(Autoscaler)
+_POLICY = msgspec.json.Decoder(Policy)
 
 
 def parse_pod(data: bytes) -> Pod:
@@ -424,3 +495,18 @@ def parse_replica_set(data: bytes) -> ReplicaSet:
 def parse_lease(data: bytes) -> Lease:
     """Return the Lease in a JSON text."""
     return _LEASE.decode(data)
+
+
+def parse_config_map(data: bytes) -> ConfigMap:
+    """Return the ConfigMap in a JSON text."""
+    return _CONFIG_MAP.decode(data)
+
+
+def parse_autoscaler(data: bytes) -> Autoscaler:
+    """Return the HorizontalPodAutoscaler in a JSON text."""
+    return _AUTOSCALER.decode(data)
+
+
+def parse_policy(data: bytes) -> Policy:
+    """Return the admission policy or binding in a JSON text."""
+    return _POLICY.decode(data)

@@ -14,6 +14,7 @@ from .actions import Action, PatchDeployment
 from .observed import Observed
 from .ownership import belongs
 from .records import Deployment, Pod
+from .turns import open_pod
 
 
 def release(seen: Observed) -> tuple[Action, ...]:
@@ -24,13 +25,21 @@ def release(seen: Observed) -> tuple[Action, ...]:
     """
     if seen.bot is not None and (seen.bot.spec is None or seen.bot.deleting):
         return ()
-    return tuple(action for deployment in seen.leftovers for action in _release(deployment, seen.pods))
+    return tuple(action for deployment in seen.leftovers for action in _release(deployment, seen))
 
 
-def _release(deployment: Deployment, pods: Sequence[Pod]) -> Iterator[Action]:
+def _release(deployment: Deployment, seen: Observed) -> Iterator[Action]:
     if owned(deployment) or deployment.metadata.deletion_timestamp:
         return
-    match stage(deployment, pods, locked=desired.locked(deployment)):
+    pods, locked = seen.pods, desired.locked(deployment)
+    held = [pod for pod in pods if pod.gated and not pod.deleting and belongs(pod, deployment)]
+    if not locked and seen.entry_of(deployment.name) is not None:
+        return  # the lock table comes first (`entries.leave`): what is born after that waits for nobody
+    if not locked and held:
+        why = f"no TelegramBot refers to Deployment {deployment.name} any more"
+        yield from (open_pod(pod, None, f"Pod {pod.name} is opened: {why}.") for pod in held)
+        return
+    match stage(deployment, pods, locked=locked):
         case Stage.RECREATE_FIRST:
             why = f"Deployment {deployment.name}: strategy -> Recreate, so that it can be released safely."
             yield patch(deployment, {"spec": desired.PIN}, why)

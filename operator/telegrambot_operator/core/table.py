@@ -10,7 +10,7 @@ Names of objects hold no underscore, so the kinds cannot meet. `replicas` is `-`
 a change of strategy and of replicas in one request can hang a rollout (`desired.may_be_scaled`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..api.models import Lock, TelegramBotSpec
@@ -94,8 +94,9 @@ def _wanted(value: str, key: str, bot: str, entries: Mapping[str, Entry], secret
     return None if entry is not None and entry.bot == bot else value
 
 
-def unknown(table: Mapping[str, str], bots: Iterable[str]) -> set[str]:
-    """Return the names of TelegramBots that the table speaks of and that do not exist."""
-    named = {entry.bot for key, value in table.items() if "_" not in key and (entry := parse(value))}
-    named |= {name for key, value in table.items() if "_" in key for name in holders(value)}
-    return named - set(bots)
+def bots_of(key: str, value: str) -> set[str]:
+    """Return the names of the TelegramBots that one entry speaks of; none where somebody has edited it."""
+    if "_" in key:
+        return set(holders(value))
+    entry = parse(value)
+    return {entry.bot} if entry is not None else set()

@@ -3,12 +3,14 @@
 from ..api.models import Delivery, Lock, NotPolling, Remedy, TelegramBotSpec
 from ..names import ConditionType, Reason
 from . import desired
+from .carrier import Carrier, carrier, note
 from .classify import Death
 from .conflicts import Conflicts, identity_rivals
+from .entries import in_force
 from .holds import identity_winner
 from .observed import FORCED_A_MINUTE, Failure, TokenState
 from .readiness import ready
-from .records import template_of
+from .records import Deployment, template_of
 from .stalled import stalled
 from .view import Verdict, View, listed, no, unknown, where, yes
 
@@ -64,14 +66,34 @@ def _lacking(view: View, spec: TelegramBotSpec) -> Verdict | None:
     deployment = view.seen.deployment
     if deployment is None:
         return no(Reason.NOT_PINNED, f"Deployment {view.bot.target} is not there yet")
+    if view.seen.autoscalers:
+        return no(Reason.AUTOSCALER_FOUND, _autoscaler_sentence(view.seen.autoscalers, deployment))
     count = desired.replicas(spec, loses=identity_winner(view.seen, view.bot) is not None)
     if deployment.spec.replicas != count or deployment.spec.strategy.type != "Recreate":
         found = f"replicas {deployment.spec.replicas}, strategy {deployment.spec.strategy.type}"
         return no(Reason.NOT_PINNED, f"Deployment {deployment.name} has {found}")
-    lock = desired.lock_name(spec, view.seen.identity)
-    if lock is not None and not desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
-        return no(Reason.LOCK_MISSING, f"Deployment {deployment.name} lacks the lock in its pod template")
-    return None
+    return _lock_missing(view, spec, deployment)
+
+
+def _lock_missing(view: View, spec: TelegramBotSpec, deployment: Deployment) -> Verdict | None:
+    lock, seen = desired.lock_name(spec, view.seen.identity), view.seen
+    if lock is None:
+        return None
+    if seen.unlocked:
+        return no(Reason.LOCK_MISSING, f"pod {seen.unlocked} was born without its lock{note(seen.admission)}")
+    by_admission = carrier(seen.admission, adopts=view.bot.adopts) is Carrier.ADMISSION and in_force(
+        seen, view.bot, spec
+    )
+    if by_admission or desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
+        return None
+    return no(Reason.LOCK_MISSING, f"Deployment {deployment.name} lacks the lock in its pod template")
+
+
+def _autoscaler_sentence(found: tuple[str, ...], deployment: Deployment) -> str:
+    return (
+        f"HorizontalPodAutoscaler {listed(list(found))} scales Deployment {deployment.name}, and a bot has one pod; "
+        "delete it (with KEDA: its ScaledObject), or set its maxReplicas to 1"
+    )
 
 
 def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
@@ -81,7 +103,10 @@ def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
     held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
     lock = "without a lock" if spec.lock is Lock.NONE else f"locked on {view.seen.identity}"
     lock += ", one turn at a time" if desired.is_gated(spec) else ""
-    return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {lock}{_token_note(view)}")
+    by_admission = spec.lock is not Lock.NONE and carrier(view.seen.admission, adopts=view.bot.adopts)
+    lock += " at admission" if by_admission is Carrier.ADMISSION else ""
+    notes = f"{note(view.seen.admission)}{_token_note(view)}"
+    return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {lock}{notes}")
 
 
 def not_yet_enforced(spec: TelegramBotSpec) -> list[str]:

@@ -82,6 +82,10 @@ class Bots:
         """Return the keys of the bots that have the identity."""
         return set(self._claims.get(("identity", "", identity), ()))
 
+    def of_deployment(self, namespace: str, name: str) -> set[Key]:
+        """Return the keys of the bots that mean the Deployment."""
+        return set(self._claims.get(("deployment", namespace, name), ()))
+
     def rivals(self, bot: Bot, identity: str) -> tuple[Rival, ...]:
         """Return the other bots that claim the same Deployment or identity."""
         deployment = self._claims.get(("deployment", bot.namespace, bot.target), set())

@@ -13,16 +13,16 @@ from ..core.actions import (
     LabelPod,
     OpenPod,
     PatchDeployment,
+    WriteTable,
     describe,
 )
 from ..core.events import Event
 from ..core.observed import Bot, Failure
-from ..core.records import Deployment, Pod
-from .informer import Informer
 from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
-from .observe import Observer
+from .observe import Caches, Observer
 from .pace import Pace
 from .report import Reporter
+from .tables import Tables
 from .turns import NotItsTurn, Turns
 
 log = logging.getLogger(__name__)
@@ -34,19 +34,20 @@ class Executor:
     def __init__(
         self,
         kube: Kube,
-        deployments: Informer[Deployment],
-        pods: Informer[Pod],
+        caches: Caches,
         reporter: Reporter,
         turns: Turns,
+        tables: Tables,
         observer: Observer,
         pace: Pace,
     ) -> None:
         self._kube = kube
-        self._deployments = deployments
-        self._pods = pods
+        self._deployments = caches.deployments
+        self._pods = caches.pods
         self._reporter = reporter
         self._turns = turns
         self._pace = pace
+        self._tables = tables
         self._generations = observer.generations
         self._history = observer.history
 
@@ -67,6 +68,8 @@ class Executor:
 
     async def _do(self, bot: Bot | None, action: Action) -> None:
         match action:
+            case WriteTable():
+                await self._tables.write(action)
             case LabelPod():
                 await self._patch_pod(
                     action.namespace, action.pod, action.uid, {"labels": {names.LABEL_BOT: action.identity}}

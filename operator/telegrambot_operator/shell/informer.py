@@ -143,7 +143,7 @@ def version(thing: HasMeta) -> int:
 class Informer(Generic[T]):
     """Keeps a `Store` true to the API server and tells a listener of every change."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each narrows what is listed, or names one who is told
         self,
         kube: Kube,
         paths: Iterable[str],
@@ -151,6 +151,7 @@ class Informer(Generic[T]):
         listener: Listener[T],
         *,
         selector: str = "",
+        fields: str = "",
         index: Callable[[T], Iterable[Hashable]] = lambda _: (),
         rights_changed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -160,6 +161,8 @@ class Informer(Generic[T]):
         self._listener = listener
         self._rights_changed = rights_changed
         self._selector = {"labelSelector": selector} if selector else {}
+        if fields:
+            self._selector["fieldSelector"] = fields
         self._answered = {each: asyncio.Event() for each in self._paths}
         self._at = dict.fromkeys(self._paths, "")
         self._denied: dict[str, KubeError] = {}

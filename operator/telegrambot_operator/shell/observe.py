@@ -6,6 +6,7 @@ the ReplicaSets behind duplicates, and a TelegramBot that seems to be gone while
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from ..core.lifetimes import death_notes, span
 from ..core.observed import Bot, Failure, Observed, PodFinding, PodSpan
 from ..core.ownership import belongs
 from ..core.records import (
+    Autoscaler,
     Deployment,
     Node,
     Pod,
@@ -37,6 +39,7 @@ from .informer import Informer
 from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
 from .live import Forbidden, Holders, pod_list
 from .logs import LogReader, Tail
+from .tables import Tables
 from .tokens import Tokens
 from .turns import Turns
 
@@ -51,10 +54,25 @@ def index_pod(pod: Pod) -> list[str]:
     return [pod.metadata.labels.bot] if pod.metadata.labels.bot else []
 
 
+def index_autoscaler(autoscaler: Autoscaler) -> list[tuple[str, str]]:
+    """Autoscalers are found by the Deployment that they scale."""
+    target = autoscaler.spec.scale_target_ref
+    return [(autoscaler.metadata.namespace, target.name)] if target.kind == "Deployment" else []
+
+
 def index_deployment(deployment: Deployment) -> list[tuple[str, str]]:
     """Deployments are found by the TelegramBot whose mark they carry."""
     owner = deployment.metadata.labels.owner
     return [(deployment.metadata.namespace, owner)] if owner else []
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What is watched for every bot."""
+
+    deployments: Informer[Deployment]
+    pods: Informer[Pod]
+    autoscalers: Informer[Autoscaler]
 
 
 class Observer:
@@ -64,17 +82,19 @@ class Observer:
         self,
         kube: Kube,
         bots: Bots,
-        deployments: Informer[Deployment],
-        pods: Informer[Pod],
+        caches: Caches,
         logs: LogReader,
         turns: Turns,
+        tables: Tables,
     ) -> None:
         self._kube = kube
         self._bots = bots
-        self._deployments = deployments
-        self._pods = pods
+        self._deployments = caches.deployments
+        self._pods = caches.pods
+        self._autoscalers = caches.autoscalers
         self._logs = logs
         self._turns = turns
+        self._tables = tables
         self._tokens = Tokens(kube)
         self._unseen: dict[Key, float] = {}
         self.history = History()
@@ -86,11 +106,18 @@ class Observer:
         namespace, name = key
         marked = tuple(self._deployments.store.by((namespace, names.label_value(name))))
         bot = self._bots.get(key)
-        if bot is None and marked:
+        if bot is None and (marked or self._tables.mentions(key)):
             bot = await self._perhaps_not_gone(key)
         if bot is None:
             self._forget(key)
-            return Observed(namespace=namespace, name=name, bot=None, leftovers=marked, pods=self._pods_behind(marked))
+            return Observed(
+                namespace=namespace,
+                name=name,
+                bot=None,
+                leftovers=marked,
+                pods=self._pods_behind(marked),
+                admission=self._tables.view(None, namespace),
+            )
         if bot.spec is None:
             return Observed(namespace=namespace, name=name, bot=bot)
         return await self._observe(bot, marked, now)
@@ -100,9 +127,12 @@ class Observer:
         deployment = await self._deployment(bot, failures)
         token, failure = await self._tokens.view(bot, self._fingerprint(deployment))
         failures += [failure] if failure else []
-        identity = desired.identity(bot, token, deployment)
+        entry = self._tables.entered(bot.namespace, bot.target)
+        entered = entry.identity if entry is not None and entry.bot == bot.name else None
+        identity = desired.identity(bot, token, deployment, entered)
         self._bots.claim(bot, identity)
         pods = await self._pods_of(bot, deployment, identity, failures)
+        unlocked = self._tables.births(bot, deployment, pods)
         patterns = [compile_pattern(each) for each in bot.spec.conflict.patterns] if bot.spec else []
         self._follow(bot, deployment, pods, patterns)
         claim = await self._claim(bot, identity, pods, failures)
@@ -129,12 +159,25 @@ class Observer:
             ended=ended,
             applied_generation=self.generations.applied.get(deployment.metadata.uid) if deployment else None,
             shaped_generation=self.generations.shaped.get(deployment.metadata.uid) if deployment else None,
+            admission=self._tables.view(bot, bot.namespace),
+            unlocked=unlocked,
+            autoscalers=self._scaled_by(bot),
         )
+
+    def _scaled_by(self, bot: Bot) -> tuple[str, ...]:
+        """The HorizontalPodAutoscalers that would give the bot's Deployment more pods than one."""
+        found = self._autoscalers.store.by((bot.namespace, bot.target))
+        return tuple(sorted(each.metadata.name for each in found if each.spec.max_replicas > 1))
 
     def _pods_behind(self, deployments: Sequence[Deployment]) -> tuple[Pod, ...]:
         """The pods that carry the identity of one of these Deployments."""
-        identities = {template_of(each).metadata.labels.bot for each in deployments}
+        identities = {self._worn(each) for each in deployments}
         return tuple(pod for identity in identities if identity for pod in self._pods.store.by(identity))
+
+    def _worn(self, deployment: Deployment) -> str | None:
+        """The identity that a Deployment's new pods get: from its template, else at admission."""
+        entry = self._tables.entered(*deployment.metadata.key)
+        return template_of(deployment).metadata.labels.bot or (entry.identity if entry else None)
 
     def _denied(self) -> list[Failure]:
         """What the caches may not read: they then show a world that was."""
@@ -149,6 +192,7 @@ class Observer:
         self._tokens.forget(key)
         self._logs.forget(key)
         self._unseen.pop(key, None)
+        self._tables.forget(key)
 
     async def _read(self, resource: str, where: str, parse: Callable[[bytes], T], **query: str) -> T | None:
         return await live.read(self._kube, resource, where, parse, **query)
@@ -192,7 +236,7 @@ class Observer:
 
     def _needs_census(self, bot: Bot, deployment: Deployment, identity: str, pods: list[Pod]) -> bool:
         """Whether the Deployment may have pods without our label: its template lacks it, or it counts more pods."""
-        if not desired.is_ours(deployment, bot) or template_of(deployment).metadata.labels.bot != identity:
+        if not desired.is_ours(deployment, bot) or self._worn(deployment) != identity:
             return True
         status = deployment.status
         mine = sum(belongs(pod, deployment) and life(pod) is not Life.DEAD for pod in pods)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -17,16 +18,17 @@ from ..core import conditions
 from ..core.conflicts import seconds_left
 from ..core.observed import Bot, Failure, Observed
 from ..core.plan import Plan, plan
-from ..core.records import Deployment, Pod, parse_deployment, parse_pod
+from ..core.records import Autoscaler, Deployment, Pod, parse_autoscaler, parse_deployment, parse_pod
 from ..settings import Settings
 from .bots import Bots, Key
 from .execute import Executor
 from .informer import Informer
-from .kube import BOTS, DEPLOYMENTS, PODS, Kube, KubeError, path
+from .kube import AUTOSCALERS, BOTS, CONFIGMAPS, DEPLOYMENTS, PODS, Kube, KubeError, path
 from .logs import LogReader
-from .observe import UNSEEN_SECONDS, Observer, index_deployment, index_pod
+from .observe import UNSEEN_SECONDS, Caches, Observer, index_autoscaler, index_deployment, index_pod
 from .pace import Pace
 from .report import Reporter
+from .tables import Tables
 from .turns import Turns
 from .workqueue import WorkQueue
 
@@ -69,10 +71,15 @@ class Guard:
         )
         self.reporter = Reporter(kube, self.bots)
         self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
-        self.observer = Observer(kube, self.bots, self.deployments, self.pods, self.logs, self.turns)
+        self.tables = Tables(kube, self._paths(CONFIGMAPS), self.queue.add, self._all_changed)
+        self.autoscalers: Informer[Autoscaler] = Informer(
+            kube, self._paths(AUTOSCALERS), parse_autoscaler, self._autoscaler_changed, index=index_autoscaler
+        )
+        caches = Caches(self.deployments, self.pods, self.autoscalers)
+        self.observer = Observer(kube, self.bots, caches, self.logs, self.turns, self.tables)
         self.pods.last_seen = self.observer.history.saw_the_last_of
         self.pace = Pace()
-        self.executor = Executor(kube, self.deployments, self.pods, self.reporter, self.turns, self.observer, self.pace)
+        self.executor = Executor(kube, caches, self.reporter, self.turns, self.tables, self.observer, self.pace)
         self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:
@@ -116,17 +123,25 @@ class Guard:
             for key in self.bots.of_identity(identity) if identity else ():
                 self.queue.add(key)
 
+    def _autoscaler_changed(self, before: Autoscaler | None, after: Autoscaler | None) -> None:
+        for each in (before, after):
+            for target in index_autoscaler(each) if each is not None else ():
+                for key in self.bots.of_deployment(*target):
+                    self.queue.add(key)
+
     # --- Running ----------------------------------------------------------------------------------------------------
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Guard for ever. `ready` is called when all caches are filled and passes begin."""
         async with asyncio.TaskGroup() as group:
-            listed = asyncio.Event()
+            listed, looked = asyncio.Event(), asyncio.Event()
             group.create_task(self._relist(listed))
-            group.create_task(self.deployments.run())
-            group.create_task(self.pods.run())
-            for wait in (listed.wait(), self.deployments.answered(), self.pods.answered()):
-                await wait
+            group.create_task(self.tables.run(looked.set))
+            caches: list[Informer[Any]] = [self.deployments, self.pods, self.tables.tables, self.autoscalers]
+            for cache in caches:
+                group.create_task(cache.run())
+            for first in (listed.wait(), looked.wait(), *(cache.answered() for cache in caches)):
+                await first
             ready()
             group.create_task(self.logs.run())
             group.create_task(self.reporter.run())
@@ -208,6 +223,9 @@ class Guard:
             self.queue.forget(key)
         if self.observer.unseen(key):
             self.queue.add_after(key, UNSEEN_SECONDS)
+        too_young = self.tables.seconds_until_heard(key)
+        if too_young is not None:
+            self.queue.add_after(key, too_young + 0.01)
         if todo.again_after is not None:
             self.queue.add_after(key, todo.again_after + 0.01)
         bot, now = seen.bot, self._clock()
