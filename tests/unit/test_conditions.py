@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from telegrambot_operator.api.models import TelegramBotStatus
+from telegrambot_operator.core.carrier import Admission
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Failure, Later, Observed, TokenState, TokenView
 from telegrambot_operator.core.records import Pod
@@ -298,6 +299,9 @@ SINGLETON: Table = {
 
 # --- Pinned ---------------------------------------------------------------------------------------------------------
 
+POLICIES = frozenset({"lock.singleton.bot", "pin.singleton.bot", "scale.singleton.bot", "token.singleton.bot"})
+ENFORCED = Admission(policies=POLICIES, table={DEPLOYMENT: f"{IDENTITY} Scheduler 1 {BOT}"})
+
 PINNED: Table = {
     "replicas 1, Recreate, locked": (world(), "True Pinned", [DEPLOYMENT, "Recreate", IDENTITY]),
     "replicas 0 while suspended": (world(SUSPENDED, deployment=pinned(replicas=0)), "True Pinned", ["replicas 0"]),
@@ -319,6 +323,41 @@ PINNED: Table = {
     ),
     "started although suspended": (world(SUSPENDED), "False NotPinned", ["replicas 1"]),
     "rolling": (world(deployment=pinned(strategy="RollingUpdate")), "False NotPinned", ["RollingUpdate"]),
+    "by the admission policies": (
+        world(deployment=pinned(lock=None), admission=ENFORCED),
+        "True Pinned",
+        ["at admission"],
+    ),
+    "by the admission policies, whose table lacks it": (
+        world(deployment=pinned(lock=None), admission=Admission(policies=POLICIES)),
+        "False LockMissing",
+        [DEPLOYMENT],
+    ),
+    "a pod that the admission policies did not lock": (
+        world(admission=replace(ENFORCED, failed="pod bot-a"), unlocked="pod bot-a"),
+        "False LockMissing",
+        ["pod bot-a", "the pod template does"],
+    ),
+    "the admission policies are trusted no more": (
+        world(admission=replace(ENFORCED, failed="pod bot-a")),
+        "True Pinned",
+        ["did not lock pod bot-a", "the pod template does"],
+    ),
+    "some of the admission policies are missing": (
+        world(admission=Admission(policies=frozenset({"scale.singleton.bot"}))),
+        "True Pinned",
+        ["not installed: admission policy lock.singleton.bot, pin.singleton.bot, token.singleton.bot"],
+    ),
+    "a lock table that cannot be written": (
+        world(admission=Admission(policies=POLICIES, problem="the lock table cannot be written: it is full")),
+        "True Pinned",
+        ["it is full"],
+    ),
+    "an autoscaler": (
+        world(deployment=pinned(replicas=2), autoscalers=("busy",)),
+        "False AutoscalerFound",
+        ["HorizontalPodAutoscaler busy", DEPLOYMENT, "delete it"],
+    ),
     "no Deployment of our own yet": (
         world(telegram_bot(spec=owns()), deployment=None),
         "False NotPinned",

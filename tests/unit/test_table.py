@@ -3,7 +3,7 @@
 import pytest
 
 from telegrambot_operator.api.models import Lock
-from telegrambot_operator.core.table import Entry, changes, holders, parse, secret_keys, unknown, with_holder
+from telegrambot_operator.core.table import Entry, bots_of, changes, holders, parse, secret_keys, with_holder
 from tests.unit.worlds import adopts, telegram_bot
 
 SHOP = Entry("4242", Lock.GATE, 1, "shop")
@@ -73,6 +73,14 @@ def test_an_edited_value_is_put_right_and_a_strangers_is_left_alone() -> None:
     assert changes(table, "shop", {"telegram-bot": SHOP}, {}) == {"telegram-bot": "4242 Gate 1 shop"}
 
 
-def test_bots_that_do_not_exist_are_found() -> None:
-    table = {"telegram-bot": "4242 Gate 1 shop", "both_": "4242/shop 77/help", "x": "edited"}
-    assert unknown(table, ["shop"]) == {"help"}
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("telegram-bot", "4242 Gate 1 shop", {"shop"}),
+        ("both_", "4242/shop 77/help", {"shop", "help"}),
+        ("telegram-bot", "edited", set()),
+        ("both_", "edited", set()),
+    ],
+)
+def test_whom_an_entry_speaks_of(key: str, value: str, named: set[str]) -> None:
+    assert bots_of(key, value) == named

@@ -112,13 +112,14 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
     unscheduled: str = "",
     unreported: Sequence[str] = (),
     gates: Sequence[str] = (),
+    lock: str | None = None,
 ) -> Pod:
     """Return a pod: of the Deployment's ReplicaSet, running and ready, unless said otherwise.
 
     `node=""` was never bound; `terminating` is how long ago its deletionTimestamp was, negative while it is to come;
     `controller=None` is a pod that nobody controls; `unscheduled` is what the scheduler says of it; `unreported` names
     containers that no kubelet has reported; `cost` is its pod-deletion-cost, as somebody has written it; `gates` are
-    the scheduling gates that hold it.
+    the scheduling gates that hold it; `lock` is the identity that it is kept apart by.
     """
     reported = list(containers) if containers is not None else [running(since=-age, ready=ready)] if node else []
     labels = {"pod-template-hash": template_hash, "app": "telegram-bot", **({"singleton.bot/bot": bot} if bot else {})}
@@ -150,6 +151,9 @@ def pod(  # noqa: PLR0913  each argument is one fact about the pod
     wanted = [*[each["name"] for each in reported or [{"name": "bot"}]], *unreported]
     spec: Json = {"nodeName": node, "containers": [{"name": each} for each in wanted]}
     spec |= {"terminationGracePeriodSeconds": grace, "schedulingGates": [{"name": each} for each in gates]}
+    if lock:
+        terms = {"requiredDuringSchedulingIgnoredDuringExecution": [lock_term(lock)]}
+        spec["affinity"] = {"podAntiAffinity": terms}
     return parse_pod(json.dumps({"metadata": metadata, "spec": spec, "status": status}).encode())
 
 

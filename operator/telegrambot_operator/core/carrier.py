@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from .. import names
 from ..api.models import Lock
-from .records import Pod
+from .records import Deployment, Pod
 from .table import Entry
 
 
@@ -30,7 +30,7 @@ class Admission:
     """What is known of the admission policies, seen from one bot.
 
     `policies`: those of ours that are installed. `table`: what the namespace's lock table says, and `problem` why it
-    cannot be written. `in_force`: whether every API server must have heard of the bot's entry. `failed`: a pod that
+    cannot be written. `in_force`: whether every API server must have heard of the bot's entry. `failed`: which pod
     they did not lock, while they were as they are now.
     """
 
@@ -58,17 +58,26 @@ def carrier(admission: Admission, *, adopts: bool) -> Carrier:
     return Carrier.ADMISSION if able else Carrier.TEMPLATE
 
 
-def born_unlocked(pods: Sequence[Pod], born: Collection[str], entry: Entry | None) -> Pod | None:
-    """Return a pod that the policies did not lock. `born`: uids of the Deployment's pods that came under this entry."""
-    if entry is None or entry.lock is Lock.NONE:
-        return None
-    return next((pod for pod in pods if pod.uid in born and not pod.is_locked(entry.identity)), None)
+def born_unlocked(
+    deployment: Deployment | None, pods: Sequence[Pod], born: Collection[str], entry: Entry | None
+) -> str:
+    """Return which pod the policies did not lock, or "". `born`: uids of pods that came under the Deployment's entry.
+
+    Where the token is guarded such a pod is not even born: it lacks the label that lets it use the token.
+    """
+    if deployment is None or entry is None or entry.lock is Lock.NONE:
+        return ""
+    for each in deployment.status.conditions:
+        if each.type == "ReplicaFailure" and each.status == "True" and f"'{names.POLICY_TOKEN}'" in each.message:
+            return f"a pod that Deployment {deployment.name} was to have"
+    unlocked = [pod.name for pod in pods if pod.uid in born and not pod.is_locked(entry.identity)]
+    return f"pod {unlocked[0]}" if unlocked else ""
 
 
 def note(admission: Admission) -> str:
     """Return the rest of a sentence that says what is wrong with the policies, or ""."""
     if admission.failed:
-        return f"; the admission policies did not lock pod {admission.failed}, so the pod template does"
+        return f"; the admission policies did not lock {admission.failed}, so the pod template does"
     if admission.problem:
         return f"; the admission policies are not used, since {admission.problem}"
     if admission.lacking:

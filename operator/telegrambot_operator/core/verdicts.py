@@ -80,7 +80,7 @@ def _lock_missing(view: View, spec: TelegramBotSpec, deployment: Deployment) -> 
     if lock is None:
         return None
     if seen.unlocked:
-        return no(Reason.LOCK_MISSING, f"pod {seen.unlocked} was born without its lock{note(seen.admission)}")
+        return no(Reason.LOCK_MISSING, f"{seen.unlocked} was born without its lock{note(seen.admission)}")
     by_admission = carrier(seen.admission, adopts=view.bot.adopts) is Carrier.ADMISSION and in_force(
         seen, view.bot, spec
     )

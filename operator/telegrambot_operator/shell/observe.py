@@ -115,7 +115,7 @@ class Observer:
                 name=name,
                 bot=None,
                 leftovers=marked,
-                pods=self._pods_behind(marked),
+                pods=await self._pods_behind(marked),
                 admission=self._tables.view(None, namespace),
             )
         if bot.spec is None:
@@ -169,10 +169,15 @@ class Observer:
         found = self._autoscalers.store.by((bot.namespace, bot.target))
         return tuple(sorted(each.metadata.name for each in found if each.spec.max_replicas > 1))
 
-    def _pods_behind(self, deployments: Sequence[Deployment]) -> tuple[Pod, ...]:
-        """The pods that carry the identity of one of these Deployments."""
-        identities = {self._worn(each) for each in deployments}
-        return tuple(pod for identity in identities if identity for pod in self._pods.store.by(identity))
+    async def _pods_behind(self, deployments: Sequence[Deployment]) -> tuple[Pod, ...]:
+        """The pods that carry the identity of one of these Deployments; read live where nothing tells it any more."""
+        found: dict[str, Pod] = {}
+        failures: list[Failure] = []
+        for deployment in deployments:
+            worn = self._worn(deployment)
+            pods = self._pods.store.by(worn) if worn else await self._census(deployment, failures)
+            found |= {pod.uid: pod for pod in pods}
+        return tuple(found.values())
 
     def _worn(self, deployment: Deployment) -> str | None:
         """The identity that a Deployment's new pods get: from its template, else at admission."""

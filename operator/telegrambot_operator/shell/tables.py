@@ -123,7 +123,7 @@ class Tables:
         return watched.entry is not None and time.monotonic() - watched.since >= HEARD_SECONDS
 
     def births(self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod]) -> str:
-        """Note which pods are new, and return one that was born under the bot's entry without the lock, or ""."""
+        """Note which pods are new, and return which was born under the bot's entry without the lock, "" if none."""
         watched = self._watched.setdefault(bot.key, _Watched())
         entry = self.entered(bot.namespace, bot.target)
         value = (entry.identity, str(entry.lock)) if entry is not None and entry.bot == bot.name else None
@@ -131,15 +131,15 @@ class Tables:
             watched.entry, watched.since, watched.born = value, time.monotonic(), set()
         mine = [pod for pod in pods if belongs(pod, deployment)]
         fresh = {pod.uid for pod in mine} - watched.known
-        if self._heard(watched) and names.POLICY_LOCK in self._policies:
+        trusted = self._heard(watched) and names.POLICY_LOCK in self._policies
+        if trusted:
             watched.born |= fresh
         watched.known = {pod.uid for pod in mine}
         watched.born &= watched.known
-        pod = born_unlocked(mine, watched.born, entry)
-        if pod is None:
-            return ""
-        watched.failed, watched.failed_under = pod.name, dict(self._policies)
-        return pod.name
+        unlocked = born_unlocked(deployment, mine, watched.born, entry) if trusted else ""
+        if unlocked:
+            watched.failed, watched.failed_under = unlocked, dict(self._policies)
+        return unlocked
 
     def seconds_until_heard(self, key: Key) -> float | None:
         """Return for how long the bot's entry is still too young to rely on, or None where it is not."""
