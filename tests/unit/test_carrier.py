@@ -1,4 +1,4 @@
-"""What brings the lock to the pods, the template or the policies, what the table says, and when one becomes the other."""
+"""What brings the lock to the pods, template or policies, what the table says, and how one follows the other."""
 
 from typing import Any
 
