@@ -271,7 +271,9 @@ async def test_one_that_is_not_pinned_yet_keeps_what_it_has(bed: Bed, ns: str) -
 
 async def test_other_deployments_keep_what_they_have(bed: Bed, ns: str) -> None:
     await guard(bed, ns)
-    stored = await bed.kube.create("deployments", ns, deployment(ns, "web"))
+    web = deployment(ns, "web")
+    web["metadata"]["labels"]["app"] = NAME
+    stored = await bed.kube.create("deployments", ns, web)
     assert {key: stored["spec"][key] for key in ASKED} == ASKED
 
 
