@@ -36,6 +36,8 @@ ANNOTATION_NODE = f"{GROUP}/node"
 ANNOTATION_GRACE = f"{GROUP}/grace-seconds"
 # On a Deployment that we own: a digest of the template as last applied.
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
+# On a Deployment whose pod waits for its turn: the progressDeadlineSeconds that it had.
+ANNOTATION_DEADLINE = f"{GROUP}/progress-deadline-seconds"
 # On a TelegramBot or a pod template: the container whose log is the bot's, when it is not the first.
 ANNOTATION_CONTAINER = f"{GROUP}/container"
 # Kubernetes' own, read by a ReplicaSet that shrinks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,32 @@ async def test_a_forced_delete_makes_no_second_poller(adopt: bool, bed: Bed, ns:
         await force_delete(world)
         await world.says("Ready", "False", "WaitingForTurn", text="vanished while it ran; its node")
         await world.settled()
+        world.assert_never_two()
+
+
+async def test_a_wait_for_a_turn_is_no_rollout_that_failed(bed: Bed, ns: str, operate: Operate) -> None:
+    """Until the last pod's end is proven takes longer than the Deployment may go without progress."""
+    deadline = 4
+    async with operate():
+        world = await make(bed, ns, grace=3)
+        await bed.apply(world.plain(progressDeadlineSeconds=deadline))
+        await bed.apply(world.resource())
+        await world.settled()
+        watch = bed.kubectl(
+            "-n", ns, "wait", f"deployment/{NAME}", "--for=condition=Progressing=False", "--timeout=40s"
+        )
+        failing = asyncio.create_task(watch)
+        await force_delete(world)
+        await DEEDS["a rollout"](world)
+        await world.says("Ready", "False", "WaitingForTurn", text="vanished while it ran; its node")
+        await world.settled()
+
+        async def counts_again() -> bool:
+            return bool((await world.deployed())["spec"]["progressDeadlineSeconds"] == deadline)
+
+        await bed.until(counts_again, what="the deadline as the user set it")
+        assert not failing.done(), "the Deployment was said to have failed"
+        failing.cancel()
         world.assert_never_two()
 
 

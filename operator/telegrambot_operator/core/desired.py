@@ -160,18 +160,37 @@ def release_patch(deployment: Deployment) -> Json:
     """Return the merge patch that takes mark and lock off an adopted Deployment; its own anti-affinity terms stay."""
     patch: Json = {
         "metadata": {
-            "labels": {names.LABEL_NAME: None},
+            **unmark_patch(deployment)["metadata"],
             "resourceVersion": deployment.metadata.resource_version,
         }
     }
+    spec = dict(unmark_patch(deployment).get("spec") or {})
     if locked(deployment) or template_of(deployment).metadata.labels.bot:
-        patch["spec"] = {"template": _lock_patch(deployment, None, gated=False)}
-    return patch
+        spec["template"] = _lock_patch(deployment, None, gated=False)
+    return {**patch, **({"spec": spec} if spec else {})}
 
 
-def unmark_patch() -> Json:
-    """Return the merge patch that takes the mark off."""
-    return {"metadata": {"labels": {names.LABEL_NAME: None}}}
+def unmark_patch(deployment: Deployment) -> Json:
+    """Return the merge patch that takes the mark off, and brings the Deployment's own progress deadline back."""
+    mark = {"labels": {names.LABEL_NAME: None}}
+    noted = deployment.metadata.annotations.deadline
+    if noted is None:
+        return {"metadata": mark}
+    patch = deadline_patch(deadline(noted), None)
+    return {**patch, "metadata": {**mark, **patch["metadata"]}}
+
+
+def deadline(noted: str) -> int:
+    """Return the progress deadline that was noted, in seconds; Kubernetes' default where somebody has edited it."""
+    return int(noted) if noted.isdecimal() and 0 < int(noted) < 2**31 else 600
+
+
+def deadline_patch(seconds: int, note: str | None) -> Json:
+    """Return the merge patch that sets a Deployment's progress deadline, and notes the one that it had."""
+    return {
+        "metadata": {"annotations": {names.ANNOTATION_DEADLINE: note}},
+        "spec": {"progressDeadlineSeconds": seconds},
+    }
 
 
 def unlock_patch(deployment: Deployment) -> Json:

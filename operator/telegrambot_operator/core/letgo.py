@@ -208,7 +208,7 @@ def it_is_marked(facts: Facts) -> Step | None:
     if owned(deployment) or not deployment.metadata.labels.owner:
         return None
     did = "mark taken off"
-    return Do(patch(deployment, desired.unmark_patch(), did), did)
+    return Do(patch(deployment, desired.unmark_patch(facts.deployment), did), did)
 
 
 def turn_of(pod: Pod, facts: Facts) -> Verdict:

@@ -23,6 +23,7 @@ from ..names import Reason
 from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, overdue, overdue_at
+from .deadline import hold_the_deadline, seconds_until_long
 from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
 from .observed import Bot, Later, Observed
@@ -30,7 +31,7 @@ from .ownership import belongs
 from .records import Deployment, Pod
 from .release import release
 from .turn import Verdict
-from .turns import turns
+from .turns import held, turns
 
 # A Deployment that is not there yet is looked for again after so many seconds, even if no event tells of it.
 LOOK_AGAIN_SECONDS = 10.0
@@ -100,8 +101,11 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *(_force(pod, verdict) for pod, verdict in doomed if pod.uid not in seen.held_back),
         *_delete_remains(seen),
         *(taken := turns(seen, bot, count)).actions,
+        *hold_the_deadline(seen, now),
     ]
     waits = [taken.waits.again_after] if taken.waits else []
+    if deployment := seen.deployment:
+        waits += [seconds for seconds in [seconds_until_long(deployment, held(seen), now)] if seconds and seconds > 0]
     deadlines = [*waits, *(later.seconds for _, later in held_back), _next_deadline(seen, spec, stuck, now)]
     return Plan(
         actions=tuple(actions),

@@ -38,6 +38,7 @@ class Annotations(msgspec.Struct, frozen=True, gc=False):
 
     deletion_cost: str | None = msgspec.field(default=None, name=names.ANNOTATION_DELETION_COST)
     template: str | None = msgspec.field(default=None, name=names.ANNOTATION_TEMPLATE)
+    deadline: str | None = msgspec.field(default=None, name=names.ANNOTATION_DEADLINE)
     container: str | None = msgspec.field(default=None, name=names.ANNOTATION_CONTAINER)
     desired: str | None = msgspec.field(default=None, name=names.ANNOTATION_DESIRED)
 
@@ -238,6 +239,7 @@ class DeploymentSpec(Record, frozen=True):
     """A Deployment's spec. The template stays as JSON until somebody needs it."""
 
     replicas: int = 1
+    progress_deadline_seconds: int = 600
     strategy: Strategy = Strategy()
     selector: msgspec.Raw = msgspec.Raw(b"{}")
     template: msgspec.Raw = msgspec.Raw(b"{}")

@@ -215,7 +215,7 @@ class Release:
             mark = {
                 "metadata": {"uid": before.metadata.uid, "labels": {names.LABEL_NAME: before.metadata.labels.owner}}
             }
-            await self._kube.patch(target.where, _with(desired.unmark_patch(), uid=before.metadata.uid))
+            await self._kube.patch(target.where, _with(desired.unmark_patch(before), uid=before.metadata.uid))
         except KubeError:
             return False  # it cannot be written: that is said when it is released
         back = False
