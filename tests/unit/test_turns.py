@@ -235,11 +235,14 @@ def test_the_rights_that_turns_take() -> None:
 
 # --- How it stands in the plan ----------------------------------------------------------------------------------------
 
+# A held pod is ten seconds old: in so many more its Deployment's progress deadline is held off.
+DEADLINE = 20.0
+
 WAITS: dict[str, tuple[Observed, Turn | None, float | None]] = {
     "a pod that may be polling: its end is an event": (
         turning(held("new"), pod("old")),
         Turn.NOT_YET,
-        None,
+        DEADLINE,
     ),
     "a process that has ten more seconds": (vanished(20, held("new")), Turn.VANISHED, 10.0),
     "a node that does not answer: it is looked at again": (
@@ -257,9 +260,9 @@ WAITS: dict[str, tuple[Observed, Turn | None, float | None]] = {
         Turn.VANISHED,
         2.0,
     ),
-    "nothing: it is opened": (turning(held("new")), None, None),
+    "nothing: it is opened": (turning(held("new")), None, DEADLINE),
     "nothing: nobody is held": (turning(pod("old"), claim=BEFORE), None, None),
-    "nothing that can be known without the Lease": (turning(held("new"), claim=None), None, None),
+    "nothing that can be known without the Lease": (turning(held("new"), claim=None), None, DEADLINE),
 }
 
 
