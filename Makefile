@@ -42,6 +42,10 @@ test: control-plane bots  ## Every test: unit, contract, model, real API server,
 test-fast: install  ## The tests that start no control plane: unit, contract, model (under a minute)
 	@$(PY) -m pytest -q $(wildcard tests/unit tests/contract tests/model)
 
+.PHONY: model
+model: install  ## Search every order of events under lock: Gate through, in larger worlds than the tests do (minutes)
+	@$(PY) -m tests.model.scenes
+
 .PHONY: lint
 lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
 	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed tests/demo bench/faults" "lint-imports --no-logo"; do \

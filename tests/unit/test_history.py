@@ -155,6 +155,36 @@ def test_for_how_long_the_kubelet_of_a_vanished_pod_has_known(
     assert found == Vanished(told_for)
 
 
+# The same, and since when the node is Ready, "" while it is not.
+LOST: dict[str, tuple[list[tuple[float, str, str]], float | None]] = {
+    "well all the time": ([(0, "a", "9:00"), (5, "b", "9:00"), (10, "c", "9:00")], 0.0),
+    "lost and back between the two signs: the second comes before it has heard what it missed": (
+        [(0, "a", "9:00"), (5, "b", "9:00"), (60, "b", ""), (60, "c", "9:02")],
+        None,
+    ),
+    "... and nobody looked while it was lost": ([(0, "a", "9:00"), (5, "b", "9:00"), (120, "c", "9:02")], None),
+    "lost and back, and heard of twice since": (
+        [(0, "a", "9:00"), (5, "b", "9:00"), (120, "c", "9:02"), (10, "d", "9:02"), (10, "e", "9:02")],
+        0.0,
+    ),
+    "lost once it knew: what it has begun it ends": (
+        [(0, "a", "9:00"), (5, "b", "9:00"), (10, "c", "9:00"), (60, "c", "")],
+        60.0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("looks", "told_for"), LOST.values(), ids=LOST)
+def test_the_wait_for_a_kubelet_begins_anew_when_its_node_was(
+    clock: Clock, looks: list[tuple[float, str, str]], told_for: float | None
+) -> None:
+    history, found = History(), None
+    for seconds, heartbeat, ready_since in looks:
+        clock.seconds += seconds
+        found = history.missed("uid-p", heartbeat, ready_since)
+    assert found == Vanished(told_for)
+
+
 def test_two_pods_that_vanished_wait_each_for_itself(clock: Clock) -> None:
     history = History()
     for heartbeat in ("a", "b", "c"):

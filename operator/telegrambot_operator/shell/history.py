@@ -54,28 +54,32 @@ class History:
         while len(self._ended) > KEPT_ENDS:
             del self._ended[next(iter(self._ended))]
 
-    def missed(self, uid: str, heartbeat: str) -> Vanished | None:
+    def missed(self, uid: str, heartbeat: str, ready_since: str = "") -> Vanished | None:
         """Return what is known of a pod that a live read did not find, or None where its process was seen to end.
 
         `heartbeat` is what its kubelet wrote last, "" where that cannot be read. It knows for certain when it has been
-        heard of, and again some while later; the time is our own and runs steadily.
+        heard of, and again some while later, and its node was not lost in between, which `ready_since` would show; the
+        time is our own and runs steadily.
         """
         if uid in self._ended:
             return None
         while len(self._missed) > KEPT_ENDS:
             del self._missed[next(iter(self._missed))]
-        return self._missed.setdefault(uid, _Missed(heartbeat)).hear(heartbeat)
+        return self._missed.setdefault(uid, _Missed(heartbeat, ready_since)).hear(heartbeat, ready_since)
 
 
 @dataclass(slots=True)
 class _Missed:
     heartbeat: str
+    ready_since: str
     heard: float | None = None
     told: float | None = None
 
-    def hear(self, heartbeat: str) -> Vanished:
+    def hear(self, heartbeat: str, ready_since: str) -> Vanished:
         now = time.monotonic()
-        if heartbeat and self.heartbeat and heartbeat != self.heartbeat:
+        if ready_since != self.ready_since:  # a kubelet that comes back is heard of before it has heard what it missed
+            self.heartbeat, self.ready_since, self.heard = heartbeat, ready_since, None
+        elif heartbeat and self.heartbeat and heartbeat != self.heartbeat:
             if self.heard is None:
                 self.heard = now
             elif self.told is None and now - self.heard >= ORPHANED_SECONDS:

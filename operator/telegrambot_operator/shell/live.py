@@ -6,10 +6,10 @@ from typing import TypeVar
 import msgspec
 
 from ..core.observed import Failure
-from ..core.records import Pod, parse_lease, parse_pod
+from ..core.records import Pod, parse_lease, parse_node, parse_pod
 from ..core.turn import Claim, Vanished
 from .history import History
-from .kube import LEASES, PODS, Kube, KubeError, path
+from .kube import LEASES, NODES, PODS, Kube, KubeError, path
 
 T = TypeVar("T")
 
@@ -81,7 +81,12 @@ class Holders:
         pods.extend(there)
         for pod in there:
             self._history.is_there(pod)
-        return {} if there else {claim.uid: self._history.missed(claim.uid, await self._heartbeat(claim, failures))}
+        return {} if there else {claim.uid: await self._missed(claim, failures)}
+
+    async def _missed(self, claim: Claim, failures: list[Failure]) -> Vanished | None:
+        """The node is read after the heartbeat: what it says then goes for the time of that, too."""
+        heartbeat = await self._heartbeat(claim, failures)
+        return self._history.missed(claim.uid, heartbeat, await self._ready_since(claim, failures))
 
     async def _heartbeat(self, claim: Claim, failures: list[Failure]) -> str:
         """Return when the node's kubelet says that it was last there: only whether that changes is of use."""
@@ -94,6 +99,17 @@ class Holders:
             failures.append(error.failure)
             return ""
         return found.spec.renew_time if found else ""
+
+    async def _ready_since(self, claim: Claim, failures: list[Failure]) -> str:
+        """Return since when the node is Ready, "" where it is not: only whether that changes is of use."""
+        if not claim.node:
+            return ""
+        try:
+            found = await read(self._kube, "nodes", path(NODES, None, claim.node), parse_node)
+        except Forbidden as error:
+            failures.append(error.failure)
+            return ""
+        return str(found.ready_since) if found and found.ready else ""
 
 
 class _Items(msgspec.Struct):
