@@ -67,6 +67,10 @@ faults: control-plane bots  ## The fault table, into docs/fault-table.md; fails 
 bench-quick: control-plane  ## Reaction time, memory and requests with 200 bots, beside a minimal loop (under three minutes)
 	@$(PY) -m bench.quick
 
+.PHONY: bench-admission
+bench-admission: control-plane  ## What the admission policies cost: writes docs/admission-cost.md (a few minutes)
+	@$(PY) -m bench.admission
+
 ##@ Set it up
 
 .PHONY: install
