@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.faults.faults import FAULTS
+from bench.faults.handover import handovers
 from bench.faults.play import cell
 from bench.faults.stage import stages
 from bench.faults.table import Table, told
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.faults.faults import Fault
-    from bench.faults.stage import Stage
+    from bench.faults.stage import Stages
     from bench.faults.variants import Variant
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "fault-table.md"
@@ -39,9 +40,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--row", action="append", default=[], help="only the rows with these words; may be repeated")
     parser.add_argument("--column", action="append", default=[], help="only the columns with these words; the same")
-    parser.add_argument("--beds", type=int, default=2, help="control planes side by side")
-    parser.add_argument("--pairs", type=int, default=5, help="runs at once on each")
-    parser.add_argument("--handovers", type=int, default=10, help="runs of the plain handovers")
+    parser.add_argument("--at-once", type=int, default=20, help="runs at once, two fifths with the policies")
+    parser.add_argument("--handovers", type=int, default=10, help="runs of the plain handovers; 0: leave them out")
     return parser.parse_args(arguments)
 
 
@@ -50,14 +50,18 @@ async def measure(chosen: argparse.Namespace) -> Table:
     rows = [each for each in FAULTS if not chosen.row or any(words in each.name for words in chosen.row)]
     columns = [each for each in VARIANTS if not chosen.column or any(words in each.name for words in chosen.column)]
     table = Table(rows, columns)
-    async with stages(chosen.beds, chosen.pairs) as free, asyncio.TaskGroup() as group:
-        for fault in sorted(rows, key=lambda each: not each.at_every_write):  # the longest first
-            for variant in filter(fault.fits, columns):
-                group.create_task(fill(table, free, fault, variant))
+    with_policies = max(2, chosen.at_once * 2 // 5) if any(each.policies for each in columns) else 0
+    async with stages(max(5, chosen.at_once - with_policies), with_policies) as free:
+        if columns == VARIANTS and chosen.handovers:
+            table.handovers = await handovers(free, chosen.handovers)
+        async with asyncio.TaskGroup() as group:
+            for fault in sorted(rows, key=lambda each: not each.at_every_write):  # the longest first
+                for variant in filter(fault.fits, columns):
+                    group.create_task(fill(table, free, fault, variant))
     return table
 
 
-async def fill(table: Table, free: asyncio.Queue[Stage], fault: Fault, variant: Variant) -> None:
+async def fill(table: Table, free: Stages, fault: Fault, variant: Variant) -> None:
     """Measure a cell. What goes wrong there is told, and no reason to give up the others."""
     try:
         figures = await cell(free, fault, variant)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from bench.faults import operators
-from bench.faults.variants import Carrier
 from tests.e2e.world import DEEDS, World, delete, force_delete, roll_back, scale_to_two
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from bench.faults.stage import Stage
     from bench.faults.variants import Variant
-    from tests.bed.node import Node
     from tests.e2e.world import Object
 
     Deed: TypeAlias = Callable[[World], Awaitable[None]]
@@ -47,7 +45,8 @@ class Fault:
 
 async def preempt(world: World) -> None:
     """Something more important needs the bot's node."""
-    node = (await world.only_pod())["spec"]["nodeName"]
+    bot = await world.only_pod()
+    node = bot["spec"]["nodeName"]
     urgent = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}}
     spec = {
         "priorityClassName": "urgent",
@@ -57,6 +56,7 @@ async def preempt(world: World) -> None:
     metadata = {"name": "urgent", "namespace": world.ns}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     await world.bed.apply([urgent | {"value": 1000}, pod])
+    await world.bed.until(lambda: _on_its_way_out(world, bot["metadata"]["name"]), what="the preemption")
 
 
 async def lose_the_node(world: World) -> None:
@@ -72,24 +72,20 @@ async def lose_the_node_and_force(world: World) -> None:
 async def _cut_off(world: World, *, force: bool) -> None:
     pod = await world.only_pod()
     name, node = pod["metadata"]["name"], world.bed.node_of(pod)
-
-    async def evicted() -> bool:
-        found = await world.bed.get("pod", name, world.ns)
-        return found is None or "deletionTimestamp" in found["metadata"]
-
     node.freeze()
     try:
-        await world.bed.until(evicted, patience=60, what="the eviction from a lost node")
+        await world.bed.until(lambda: _on_its_way_out(world, name), patience=60, what="the eviction from a lost node")
         if force:
             await world.kubectl("delete", "pod", name, "--force", "--grace-period=0")
         await asyncio.sleep(LOST)  # how long it is away; nothing is waited for
     finally:
         node.thaw()
-    await _back(world, node)
-
-
-async def _back(world: World, node: Node) -> None:
     await world.bed.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
+
+
+async def _on_its_way_out(world: World, pod: str) -> bool:
+    found = await world.bed.get("pod", pod, world.ns)
+    return found is None or "deletionTimestamp" in found["metadata"]
 
 
 async def add_a_second_telegrambot(world: World) -> None:
@@ -114,10 +110,10 @@ def replace_name(manifest: Object, name: str) -> Object:
 
 
 async def add_a_stray_pod(world: World) -> None:
-    """Somebody debugs: a pod made by hand with the bot's Secret. Where that is refused, kubectl fails."""
+    """Somebody debugs: a pod made by hand with the bot's Secret."""
     metadata = {"name": "debug", "namespace": world.ns, "labels": {"app": "debug"}}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": unlocked(world).template()["spec"]}
-    await world.kubectl("apply", "-f", "-", stdin=json.dumps(pod), check=False)
+    await world.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
 
 
 async def add_a_second_deployment(world: World) -> None:
@@ -163,7 +159,7 @@ def gate(variant: Variant) -> bool:
 
 def policies(variant: Variant) -> bool:
     """Promised where the admission policies are installed."""
-    return variant.carrier is not None and variant.carrier not in {Carrier.TEMPLATE, Carrier.OWN}
+    return variant.policies
 
 
 def _is_deployment(variant: Variant) -> bool:

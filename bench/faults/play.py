@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.faults import operators, spans
 from bench.faults.operators import KILLS, Kill
 from bench.faults.spans import Span
 from tests.bed.bed import NotYetError
+from tests.bed.controlplane import KubectlError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from bench.faults.faults import Around, Fault
-    from bench.faults.stage import Stage
+    from bench.faults.stage import Stage, Stages
     from bench.faults.variants import Variant
     from tests.e2e.world import World
 
@@ -32,6 +33,7 @@ class Figures:
     """What came of a fault. `overlap` and `gap` in seconds, the longest of all runs; `conflicts` of all runs together.
 
     `ended`: one process runs again, and nothing is left to do. `together`: more than one lived at the end.
+    `refused`: the API server did not do it.
     """
 
     overlap: float
@@ -40,6 +42,7 @@ class Figures:
     gap: float
     ended: bool
     together: bool
+    refused: bool = False
     runs: int = 1
 
     @property
@@ -57,65 +60,92 @@ def worst(figures: Sequence[Figures]) -> Figures:
         gap=max(each.gap for each in figures),
         ended=all(each.ended for each in figures),
         together=any(each.together for each in figures),
+        refused=all(each.refused for each in figures),
         runs=len(figures),
     )
 
 
-async def cell(free: asyncio.Queue[Stage], fault: Fault, variant: Variant) -> Figures:
+async def cell(free: Stages, fault: Fault, variant: Variant) -> Figures:
     """Play a fault on the next free stage, or on several, once for each write of the operator."""
     around = fault.around if variant.guarded else operators.none
     if not fault.at_every_write:
         return await play(free, fault, variant, around)
     count = Kill()
     await play(free, fault, variant, count.around)
-    kills = [Kill(when, nth) for nth in range(1, count.writes + 1) for when in KILLS]
-    runs = await asyncio.gather(*(play(free, fault, variant, kill.around) for kill in kills))
-    struck = [figures for kill, figures in zip(kills, runs, strict=True) if kill.struck]
+    moments = KILLS if fault.promised(variant) else ["after"]
+    kills = [Kill(when, nth) for nth in range(1, count.writes + 1) for when in moments]
+    async with asyncio.TaskGroup() as group:  # one that fails ends the others
+        runs = [group.create_task(play(free, fault, variant, kill.around)) for kill in kills]
+    struck = [run.result() for kill, run in zip(kills, runs, strict=True) if kill.struck]
     return worst(struck)
 
 
-async def play(free: asyncio.Queue[Stage], fault: Fault, variant: Variant, around: Around) -> Figures:
+async def play(free: Stages, fault: Fault, variant: Variant, around: Around) -> Figures:
     """Play a fault once."""
     async with (
-        taken(free) as stage,
+        taken(free, variant) as stage,
         stage.world(variant, stopping=STOPPING) as world,
         around(stage, world.ns),
     ):
         await begin(world, variant)
         since = time.monotonic()
-        await fault.do(world)
+        refused = await is_refused(fault.do(world))
         await asyncio.sleep(max(0.0, since + WATCHED - time.monotonic()))
         ended = await over(world, variant, PATIENCE if fault.promised(variant) else NO_END)
-        return figures(world, since, ended=ended)
+        return replace(figures(world, since, ended=ended), refused=refused)
+
+
+async def is_refused(deed: Awaitable[None]) -> bool:
+    """Do it, and return whether one of the admission policies refused it. Raises what else kubectl says."""
+    try:
+        await deed
+    except KubectlError as error:
+        if "ValidatingAdmissionPolicy" not in error.stderr:
+            raise
+        return True
+    return False
 
 
 @asynccontextmanager
-async def taken(free: asyncio.Queue[Stage]) -> AsyncIterator[Stage]:
-    """A stage that nobody else uses meanwhile."""
-    stage = await free.get()
+async def taken(free: Stages, variant: Variant) -> AsyncIterator[Stage]:
+    """A stage for this column that nobody else uses meanwhile."""
+    queue = free[variant.policies]
+    stage = await queue.get()
     try:
         yield stage
     finally:
-        free.put_nowait(stage)
+        queue.put_nowait(stage)
 
 
 async def begin(world: World, variant: Variant) -> None:
-    """Bring the bot up, under guard where it is to be."""
+    """Bring the bot up, under guard where it is to be. Raises NotYetError when it does not come up."""
+    if variant.adopts:
+        await world.bed.apply(world.plain(**variant.spec))
     if variant.guarded:
-        await world.guarded()
-        return
-    await world.bed.apply(world.plain(**variant.spec))
-    await world.bed.until(world.one_runs, what="the bot runs")
+        await world.bed.apply(world.resource())
+    if variant.policies:
+        await world.by_admission()
+    if not await over(world, variant, PATIENCE):
+        raise NotYetError(f"{variant.name} did not come up\n{await world.bed.dump()}")
     await world.bot.until(world.bot.polling_now)
 
 
 async def over(world: World, variant: Variant, patience: float) -> bool:
     """Wait until one process runs and nothing is left to do; False when that takes longer."""
-    end = world.settled() if variant.guarded else world.bed.until(world.one_runs, patience=patience)
     try:
         async with asyncio.timeout(patience):
-            await end
-    except (TimeoutError, NotYetError):
+            while not await _settled(world, variant):
+                pass
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _settled(world: World, variant: Variant) -> bool:
+    """Wait for it as long as tests do, which is too short where a pod waits for its turn and for its node."""
+    try:
+        await (world.settled() if variant.guarded else world.bed.until(world.one_runs))
+    except NotYetError:
         return False
     return True
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.bed.bed import Bed
 from tests.bed.kube import path
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from tests.e2e.world import Object
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+POLICIES = RBAC.with_name("admission")
 NAME = "telegrambot-operator"
 PAIR = "bed/pair"  # the label of nodes that belong together
 GRACE = 10  # seconds that a pod may take to stop
@@ -31,6 +31,9 @@ _LOST = [
     | {"tolerationSeconds": EVICTED_AFTER}
     for what in ("unreachable", "not-ready")
 ]
+
+
+Stages: TypeAlias = "dict[bool, asyncio.Queue[Stage]]"  # the free ones: without and with the admission policies
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,25 @@ def _spec(variant: Variant) -> Object:
 
 
 @asynccontextmanager
-async def stages(beds: int, pairs: int) -> AsyncIterator[asyncio.Queue[Stage]]:
-    """So many beds with so many pairs each: take a stage to play, and put it back."""
-    free: asyncio.Queue[Stage] = asyncio.Queue()
+async def stages(pairs: int, pairs_with_policies: int) -> AsyncIterator[Stages]:
+    """Two beds with so many pairs, the second with the policies of deploy/admission; none for no pairs."""
     async with AsyncExitStack() as held:
-        start = partial(Bed.start, nodes=2 * pairs)
-        made = [await held.enter_async_context(start()) for _ in range(beds)]
-        rights = [await _rights(bed) for bed in made]
-        for pair in range(pairs):
-            for bed, kubeconfig in zip(made, rights, strict=True):
-                free.put_nowait(await Stage.of(bed, pair, kubeconfig))
-        yield free
+        made: Stages = {}
+        for policies, number in ((False, pairs), (True, pairs_with_policies)):
+            if number:
+                bed = await held.enter_async_context(Bed.start(nodes=2 * number))
+                made[policies] = await _stages(bed, number, policies=policies)
+        yield made
+
+
+async def _stages(bed: Bed, pairs: int, *, policies: bool) -> asyncio.Queue[Stage]:
+    if policies:
+        await bed.kubectl("apply", f"--filename={POLICIES}")
+    rights = await _rights(bed)
+    free: asyncio.Queue[Stage] = asyncio.Queue()
+    for pair in range(pairs):
+        free.put_nowait(await Stage.of(bed, pair, rights))
+    return free
 
 
 async def _rights(bed: Bed) -> Path:

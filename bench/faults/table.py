@@ -5,16 +5,19 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from math import comb
 from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.faults.play import NO_END, STOPPING, WATCHED
+from bench.faults.variants import STATEFUL
 from tests.bed import controlplane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bench.faults.faults import Fault
+    from bench.faults.handover import Handovers
     from bench.faults.play import Figures
     from bench.faults.variants import Variant
 
@@ -30,15 +33,25 @@ The bot takes {stopping:g} s to stop and polls on until then. A process counts f
 started and saw it end, and each 409 as Telegram's stand-in answered it; nothing here is what the operator says. Each
 fault is done to a bot of its own, which is watched for {watched:g} s and until one process runs again and nothing is
 left to do, or for {no_end:g} s more where nothing is promised. Columns named after a lock are guarded by a TelegramBot:
-of a Deployment that was there before (adopted), or with a pod template (own). The other three are the best that
-Kubernetes does by itself: one replica and the strategy Recreate, a StatefulSet of one, and that Deployment with the
-anti-affinity of the lock `Scheduler` written by hand.
+of a Deployment that was there before (adopted), without and with the policies of `deploy/admission`, or with a pod
+template (own). The other three are the best that Kubernetes does by itself: one replica and the strategy Recreate, a
+StatefulSet of one, and that Deployment with the anti-affinity of the lock `Scheduler` written by hand.
 """
 
 SUMMARY = """\
 ## Overlap and 409s
 
 How many seconds more than one process lived, and how many 409s Telegram answered. **Bold** is promised to be zero.
+Refused: an admission policy did not let it happen. No end: something was left to do when the time was over.
+"""
+
+HANDOVER = """\
+## The handover
+
+Seconds from the end of the old process to the start of the new one, in the plain case: the median of {runs} runs, in
+which the columns took turns. With `Scheduler` it is promised to be no longer than a StatefulSet's: not longer than the
+run beside it in so many of them that chance cannot explain it. With `Gate` the new pod also waits for the operator,
+which looks at all others first.
 """
 
 DETAILS = """\
@@ -56,7 +69,7 @@ class Table:
     faults: Sequence[Fault]
     variants: Sequence[Variant]
     cells: dict[tuple[str, str], Figures | None] = field(default_factory=dict)
-    handovers: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
+    handovers: Handovers = field(default_factory=dict)
 
     def markdown(self) -> str:
         """All of it."""
@@ -68,7 +81,13 @@ class Table:
 
     def broken(self) -> list[str]:
         """Each promise that was not kept, and each cell that was not measured, as a sentence."""
-        return [
+        slow = [
+            f"the handover of {row}, {name}: nearly always longer than a StatefulSet's"
+            for row, columns in self.handovers.items()
+            for name, seconds in columns.items()
+            if name.startswith("Scheduler") and longer(seconds, columns[STATEFUL.name])
+        ]
+        return slow + [
             f"{fault.name}, {variant.name}: {told(self.cells[fault.name, variant.name])}"
             for fault in self.faults
             for variant in self.variants
@@ -104,7 +123,8 @@ def told(figures: Figures | None) -> str:
     """Overlap and 409s of a cell."""
     if figures is None:
         return FAILED
-    return f"{_overlap(figures)}, {figures.conflicts} x 409{'' if figures.ended or figures.together else ', no end'}"
+    notes = ", refused" if figures.refused else "" if figures.ended or figures.together else ", no end"
+    return f"{_overlap(figures)}, {figures.conflicts} x 409{notes}"
 
 
 def detailed(figures: Figures | None) -> list[str]:
@@ -122,13 +142,19 @@ def _overlap(figures: Figures) -> str:
     return f"{figures.overlap:.1f} s" if figures.overlap >= 0.05 or not figures.overlap else f"{figures.overlap:.2g} s"
 
 
-def handovers(all_of: Mapping[str, Mapping[str, list[float]]]) -> str:
-    """The table of the plain handovers: by deed, then by column, the seconds of each run."""
-    runs = min(len(each) for deeds in all_of.values() for each in deeds.values())
-    columns = list(next(iter(all_of.values())))
-    rows = [[deed, *(f"{median(deeds[name]):.3f} s" for name in columns)] for deed, deeds in all_of.items()]
-    text = f"Seconds from the end of the old process to the start of the new one: the median of {runs} runs."
-    return f"## The handover\n\n{text}\n\n{rendered(['', *columns], rows)}"
+def longer(seconds: Sequence[float], yardstick: Sequence[float]) -> bool:
+    """Return whether so many of the runs were longer than those beside them that it cannot be chance (p < 0.02)."""
+    runs = list(zip(seconds, yardstick, strict=True))
+    more = sum(ours > theirs for ours, theirs in runs)
+    return sum(comb(len(runs), count) for count in range(more, len(runs) + 1)) < 0.02 * (1 << len(runs))
+
+
+def handovers(all_of: Handovers) -> str:
+    """The table of the plain handovers: the median of each row and column."""
+    runs = min(len(each) for columns in all_of.values() for each in columns.values())
+    names = list(next(iter(all_of.values())))
+    rows = [[row, *(f"{median(columns[name]):.3f} s" for name in names)] for row, columns in all_of.items()]
+    return HANDOVER.format(runs=runs) + "\n" + rendered(["", *names], rows)
 
 
 def rendered(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ class Carrier(StrEnum):
     """How a bot comes under guard, as the table calls it."""
 
     TEMPLATE = "adopted"
+    ADMISSION = "adopted by admission"
     OWN = "own"
 
 
@@ -32,6 +33,11 @@ class Variant:
     def guarded(self) -> bool:
         """Whether it has a TelegramBot."""
         return self.lock is not None
+
+    @property
+    def policies(self) -> bool:
+        """Whether deploy/admission is installed where it runs."""
+        return self.carrier is Carrier.ADMISSION
 
     @property
     def adopts(self) -> bool:

@@ -31,23 +31,6 @@ async def policies(bed: Bed) -> AsyncIterator[None]:
     await bed.kubectl("delete", "-f", str(POLICIES), "--ignore-not-found")
 
 
-async def table(world: World) -> dict[str, str]:
-    """What the lock table says."""
-    found = await world.bed.kube.get("configmaps", world.ns, TABLE)
-    return dict((found or {}).get("data") or {})
-
-
-async def by_admission(world: World) -> None:
-    """Wait until the bot is guarded and everything stands in the table, the number of pods too."""
-    await world.says("Pinned", "True", "Pinned", text="at admission")
-
-    async def entered() -> bool:
-        return " 1 shop" in (await table(world)).get(NAME, "")
-
-    await world.bed.until(entered, what="an entry that pins")
-    await world.settled()
-
-
 async def template(world: World) -> dict[str, Any]:
     spec: dict[str, Any] = (await world.deployed())["spec"]["template"]
     return spec
@@ -65,7 +48,7 @@ async def test_adopting_a_running_bot_restarts_nothing(bed: Bed, ns: str, operat
     before, pod = await template(world), await world.only_pod()
     async with operate():
         await bed.apply(world.resource())
-        await by_admission(world)
+        await world.by_admission()
         assert await template(world) == before
         after = await world.only_pod()
         assert after["metadata"]["uid"] == pod["metadata"]["uid"]
@@ -83,7 +66,7 @@ async def guarded(bed: Bed, ns: str, **spec: Any) -> World:
     world = await World.make(bed, ns, spec=spec, grace=3)
     await bed.apply(world.plain())
     await bed.apply(world.resource())
-    await by_admission(world)
+    await world.by_admission()
     return world
 
 
@@ -92,7 +75,7 @@ async def test_never_two(deed: str, bed: Bed, ns: str, operate: Operate) -> None
     async with operate():
         world = await guarded(bed, ns)
         await DEEDS[deed](world)
-        await by_admission(world)
+        await world.by_admission()
         assert not locks((await world.deployed())["spec"])
         world.assert_never_two()
 
@@ -106,7 +89,7 @@ async def test_never_two_while_the_operator_is_down(bed: Bed, ns: str, operate: 
     await DEEDS["a rollback A-B-A"](world)
     await world.rested()
     async with operate():
-        await by_admission(world)
+        await world.by_admission()
         world.assert_never_two()
 
 
@@ -124,10 +107,10 @@ async def test_every_pod_waits_for_its_turn_and_a_forced_delete_makes_no_second_
         world = await guarded(bed, ns, lock="Gate")
         await force_delete(world)
         await world.says("Ready", "False", "WaitingForTurn", text="vanished while it ran; its node")
-        await by_admission(world)
+        await world.by_admission()
         assert await is_locked(world, await world.only_pod())
         await DEEDS["a rollout"](world)
-        await by_admission(world)
+        await world.by_admission()
         world.assert_never_two()
 
 
@@ -135,10 +118,10 @@ async def test_a_deployment_that_comes_later_is_born_pinned(bed: Bed, ns: str, o
     async with operate():
         world = await World.make(bed, ns)
         await bed.apply(world.resource())
-        await bed.until(lambda: table(world), what="an entry in the table")
+        await bed.until(world.lock_table, what="an entry in the table")
         await bed.apply(world.plain(replicas=3))
         assert (await world.deployed())["spec"]["replicas"] == 1
-        await by_admission(world)
+        await world.by_admission()
         assert await is_locked(world, await world.only_pod())
         world.assert_never_two()
 
@@ -150,7 +133,7 @@ async def test_suspending_and_resuming_gets_past_the_pin(bed: Bed, ns: str, oper
         await world.says("Ready", "False", "Suspended")
         await bed.until(lambda: not bed.alive(world.bot), what="no process")
         await world.edit(suspend=False)
-        await by_admission(world)
+        await world.by_admission()
         world.assert_never_two()
 
 
@@ -165,7 +148,7 @@ async def test_a_bot_that_is_let_go_leaves_the_table_and_runs_on(
 
         async def let_go() -> bool:
             labels = (await world.deployed())["metadata"]["labels"]
-            return not await table(world) and "singleton.bot/name" not in labels
+            return not await world.lock_table() and "singleton.bot/name" not in labels
 
         await bed.until(let_go, what="a Deployment that is let go")
         assert (await world.only_pod())["metadata"]["uid"] == pod["metadata"]["uid"]
@@ -193,7 +176,7 @@ async def _runs_alone(world: World) -> bool:
 async def test_a_table_that_somebody_changes_is_put_right(deed: str, bed: Bed, ns: str, operate: Operate) -> None:
     async with operate():
         world = await guarded(bed, ns)
-        before = await table(world)
+        before = await world.lock_table()
         stranger = {"nginx": f"{world.bot.id} Gate 1 shop", "web": "what is this"}
         patches: dict[str, Any] = {
             "edited": {"data": {NAME: f"{world.bot.id} None 1 shop", **stranger}},
@@ -206,7 +189,7 @@ async def test_a_table_that_somebody_changes_is_put_right(deed: str, bed: Bed, n
             await world.kubectl("patch", "configmap", TABLE, "--type=merge", "-p", json.dumps(patches[deed]))
 
         async def right() -> bool:
-            found = await table(world)
+            found = await world.lock_table()
             return {key: value for key, value in found.items() if key != "web"} == before
 
         await bed.until(right, what=f"the table as it was: {before}")
@@ -222,11 +205,11 @@ async def test_the_lock_goes_into_the_template_when_the_policies_go_and_back_whe
         await bed.kubectl("delete", "-f", str(POLICIES))
         await world.pinned()
         await world.settled()
-        assert not await table(world)
+        assert not await world.lock_table()
         await bed.kubectl("apply", "-f", str(POLICIES))
-        await by_admission(world)
+        await world.by_admission()
         await bed.until(lambda: _is(world, plain), what="the template as the user wrote it")
-        await by_admission(world)
+        await world.by_admission()
         assert await is_locked(world, await world.only_pod())
         world.assert_never_two()
 
@@ -267,5 +250,5 @@ async def test_an_autoscaler_is_named(bed: Bed, ns: str, operate: Operate) -> No
         said = await world.says("Pinned", "False", "AutoscalerFound", text="HorizontalPodAutoscaler busy scales")
         assert (await world.condition("Stalled"))["message"] == said["message"]
         await world.kubectl("delete", "hpa", "busy")
-        await by_admission(world)
+        await world.by_admission()
         world.assert_never_two()

@@ -192,6 +192,21 @@ class World:
 
         await self.bed.until(is_pinned, what="a pinned Deployment")
 
+    async def lock_table(self) -> dict[str, str]:
+        """What the lock table of the admission policies says."""
+        found = await self.bed.kube.get("configmaps", self.ns, "singleton-bot-locks")
+        return dict((found or {}).get("data") or {})
+
+    async def by_admission(self) -> None:
+        """Wait until the bot is guarded and everything stands in the table, the number of pods too."""
+        await self.says("Pinned", "True", "Pinned", text="at admission")
+
+        async def entered() -> bool:
+            return " 1 shop" in (await self.lock_table()).get(NAME, "")
+
+        await self.bed.until(entered, what="an entry that pins")
+        await self.settled()
+
     def assert_never_two(self) -> None:
         """Neither the process table nor Telegram ever saw two at once."""
         assert self.bed.overlaps(self.bot) == []

@@ -377,7 +377,11 @@ def failed(code: int, reason: str) -> AtEvent:
 
 
 async def _to_the_end(forward: Forward) -> web.StreamResponse:
-    return await asyncio.shield(asyncio.ensure_future(forward()))
+    going = asyncio.ensure_future(forward())
+    going.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # if nobody waits, nobody need hear of it
+    return await asyncio.shield(going)
 
 
 def _session(authority: str) -> ClientSession:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.faults.faults import FAULTS
 from bench.faults.play import cell
-from bench.faults.stage import Stage
+from bench.faults.stage import Stage, Stages
 from bench.faults.variants import PLAIN, VARIANTS
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ PROMISED = ("a deleted pod", "a scale to 2", "a rollback A-B-A")
 
 async def test_nobody_meets_where_it_is_promised_and_two_do_where_nothing_guards(bed: Bed, rights: Path) -> None:
     rows = {each.name: each for each in FAULTS}
-    free: asyncio.Queue[Stage] = asyncio.Queue()
+    free: Stages = {False: asyncio.Queue()}
     for _ in (*PROMISED, PLAIN):
-        free.put_nowait(await Stage.of(bed, 0, rights))
+        free[False].put_nowait(await Stage.of(bed, 0, rights))
     guarded = (cell(free, rows[name], GUARDED) for name in PROMISED)
     *kept, unguarded = await asyncio.gather(*guarded, cell(free, rows["a deleted pod"], PLAIN))
     for name, figures in zip(PROMISED, kept, strict=True):

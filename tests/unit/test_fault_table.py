@@ -6,7 +6,7 @@ import pytest
 
 from bench.faults.faults import FAULTS, Fault
 from bench.faults.play import Figures, worst
-from bench.faults.table import Table
+from bench.faults.table import Table, longer
 from bench.faults.variants import PLAIN, VARIANTS, Variant
 
 GATE = next(each for each in VARIANTS if each.name == "Gate, adopted")
@@ -69,3 +69,27 @@ def test_what_the_design_promises_is_promised() -> None:
     assert {"a forced delete", "a lost node"} <= with_gate
     assert {words.split(":")[0] for words in with_gate} >= {"operator killed at each write", "two operators"}
     assert not [each.name for each in FAULTS if each.promised(PLAIN)]
+
+
+TENTH = [0.1] * 10
+
+
+@pytest.mark.parametrize(
+    ("case", "seconds", "is_longer"),
+    [
+        ("the same", TENTH, False),
+        ("shorter", [0.05] * 10, False),
+        ("a little longer in all runs", [0.11] * 10, True),
+        ("a little longer in nine of ten", [*[0.11] * 9, 0.05], True),
+        ("longer in eight of ten, which chance may do", [*[0.2] * 8, 0.05, 0.05], False),
+        ("much longer in one", [*[0.1] * 9, 5.0], False),
+    ],
+)
+def test_a_handover_is_longer_when_chance_cannot_explain_it(case: str, seconds: list[float], is_longer: bool) -> None:
+    assert longer(seconds, TENTH) is is_longer, case
+
+
+@pytest.mark.parametrize(("column", "broken"), [("Scheduler, adopted", 1), ("Gate, adopted", 0)])
+def test_only_the_default_lock_promises_a_handover_as_short_as_a_statefulset(column: str, broken: int) -> None:
+    handovers = {"a deleted pod": {column: [0.2] * 10, "StatefulSet": TENTH}}
+    assert len(Table([], [], handovers=handovers).broken()) == broken
