@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 TELEGRAM_API_URL = "https://api.telegram.org"
 OPERATOR_NAMESPACE = "telegrambot-operator"
+# A kubelet's longest pause before a restart is 300 s, and bots park their polls for 30 s as a rule.
+# https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
+SILENCE_SECONDS = 330
+LONGEST_SILENCE = 86_400
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -27,6 +31,7 @@ class Settings:
     telegram_api_url: str
     verbose: bool
     operator_namespace: str = OPERATOR_NAMESPACE
+    silence_seconds: int = SILENCE_SECONDS
 
 
 def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verbose: bool = False) -> Settings:
@@ -35,6 +40,7 @@ def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verb
         kubeconfig=_kubeconfig(environment),
         namespaces=_namespaces(namespaces),
         operator_namespace=_operator_namespace(environment),
+        silence_seconds=_silence(environment.get("TELEGRAM_SILENCE_SECONDS") or str(SILENCE_SECONDS)),
         telegram_api_url=_telegram(environment.get("TELEGRAM_API_URL", TELEGRAM_API_URL)),
         verbose=verbose,
     )
@@ -83,6 +89,15 @@ def _operator_namespace(environment: Mapping[str, str]) -> str:
             f"OPERATOR_NAMESPACE: {name!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
         )
     return name
+
+
+def _silence(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= LONGEST_SILENCE:
+        raise SettingError(
+            f"TELEGRAM_SILENCE_SECONDS: {text!r} is not a number of seconds; use a whole number from 1 to "
+            f"{LONGEST_SILENCE}, and less than {SILENCE_SECONDS} only in tests"
+        )
+    return int(text)
 
 
 def _telegram(url: str) -> str:

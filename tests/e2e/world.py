@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tests.bed.bed import Bed, Operator
-    from tests.bed.telegram import Bot
+    from tests.bed.telegram import Bot, Poll
 
 Object = dict[str, Any]
 Operate: TypeAlias = "Callable[..., AbstractAsyncContextManager[Operator]]"  # the fixture `operate`
@@ -207,10 +207,15 @@ class World:
         await self.bed.until(entered, what="an entry that pins")
         await self.settled()
 
+    def operator_polls(self) -> list[Poll]:
+        """What operators have asked Telegram for updates."""
+        return [poll for poll in self.bot.polls if poll.client.user_agent == "telegrambot-operator"]
+
     def assert_never_two(self) -> None:
-        """Neither the process table nor Telegram ever saw two at once."""
+        """Neither the process table nor Telegram ever saw two at once, and no operator has polled."""
         assert self.bed.overlaps(self.bot) == []
         assert self.bot.conflicts == []
+        assert self.operator_polls() == []
 
     # --- What users do ------------------------------------------------------------------------------------------
 
@@ -260,7 +265,7 @@ def locks(spec: Object) -> list[Object]:
 
 
 # How the operator logs an error that nobody foresaw; a traceback is there only with --verbose.
-UNFORESEEN = ("Traceback", "the pass failed", "a part of the operator failed")
+UNFORESEEN = ("Traceback", "the pass failed", "listening failed", "a part of the operator failed")
 
 
 def assert_healthy(operator: Operator) -> None:

@@ -167,7 +167,8 @@ def test_time_alone_turns_an_ending_pod_into_a_dead_one() -> None:
 
 
 def test_the_table_above_has_every_verdict() -> None:
-    assert {expected for _, _, expected, _ in DEATHS.values()} == set(Death)
+    heard_at_telegram = {Death.SILENT}  # see test_listening.py
+    assert {expected for _, _, expected, _ in DEATHS.values()} == set(Death) - heard_at_telegram
 
 
 def test_every_verdict_has_words_of_its_own() -> None:

@@ -185,6 +185,16 @@ def test_the_wait_for_a_kubelet_begins_anew_when_its_node_was(
     assert found == Vanished(told_for)
 
 
+def test_for_how_long_a_pod_has_been_missed(clock: Clock) -> None:
+    history, found = History(), []
+    for _ in range(3):
+        found.append(history.missed("uid-p", ""))
+        clock.seconds += 10
+    history.is_there(pod("p"))
+    found.append(history.missed("uid-p", ""))
+    assert [each.missed_for for each in found if each] == [0.0, 10.0, 20.0, 0.0]
+
+
 def test_two_pods_that_vanished_wait_each_for_itself(clock: Clock) -> None:
     history = History()
     for heartbeat in ("a", "b", "c"):

@@ -174,6 +174,30 @@ def test_the_token_in_the_address_of_a_call_is_refused_and_not_shown(config: str
     assert secret not in text
 
 
+# --- How long Telegram has to be silent ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, 330),
+        ({"TELEGRAM_SILENCE_SECONDS": ""}, 330),
+        ({"TELEGRAM_SILENCE_SECONDS": "1"}, 1),
+        ({"TELEGRAM_SILENCE_SECONDS": "86400"}, 86400),
+    ],
+    ids=["not set", "set to nothing", "the shortest", "the longest"],
+)
+def test_how_long_telegram_has_to_be_silent(config: str, environment: dict[str, str], seconds: int) -> None:
+    assert read({"KUBECONFIG": config, **environment}).silence_seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "330s", "5.5", "86401", " 330", "\u0663", "9" * 5000, "1\n"])
+def test_what_is_no_such_number_of_seconds_is_refused(config: str, text: str) -> None:
+    refused = refusal({"KUBECONFIG": config, "TELEGRAM_SILENCE_SECONDS": text})
+    assert refused.startswith("TELEGRAM_SILENCE_SECONDS: ")
+    assert "whole number from 1 to 86400" in refused
+
+
 # --- All of them ----------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +208,7 @@ def test_every_refusal_is_one_line(home: Path, config: str) -> None:
         refusal({"KUBECONFIG": config}, ("Shop",)),
         refusal({"KUBECONFIG": config, "TELEGRAM_API_URL": "x"}),
         refusal({"KUBECONFIG": config, "OPERATOR_NAMESPACE": "bots\n"}),
+        refusal({"KUBECONFIG": config, "TELEGRAM_SILENCE_SECONDS": "1\n"}),
     ]
     assert [text for text in refusals if "\n" in text] == []
 

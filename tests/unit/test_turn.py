@@ -63,6 +63,9 @@ OPEN: dict[str, Facts] = {
     "the holder vanished, and an admin says that its node is off": vanished(
         node_=node(ready=False, out_of_service=True)
     ),
+    "the holder vanished, its node does not answer, and nobody polls Telegram": vanished(
+        node_=node(ready=False), ended={"uid-old": Vanished(silent=True)}
+    ),
     "the holder vanished, and its node has had the time to end it": vanished(30.0),
     "... and more than that": vanished(3600.0),
     "... no time at all for a holder that stops at once": vanished(0.0, claim=replace(BEFORE, grace=0)),
@@ -145,6 +148,12 @@ CLOSED: dict[str, Closed] = {
         Turn.UNKNOWN,
         ["node-1 does not answer"],
         10.0,
+    ),
+    "the holder vanished, and nobody polled Telegram before its node was back": (
+        vanished(ended={"uid-old": Vanished(silent=True)}),
+        Turn.VANISHED,
+        ["node-1 has to end its process"],
+        3.0,
     ),
     "the holder vanished, and nobody knows yet whether its node was told": (
         vanished(),
@@ -273,7 +282,8 @@ some_nodes = st.dictionaries(
     st.sampled_from(["node-1", "node-2", ""]),
     st.none() | st.builds(node, ready=st.booleans(), out_of_service=st.booleans()),
 )
-fates = st.none() | st.builds(Vanished, st.none() | st.sampled_from([0.0, 29.0, 30.0, 299.0, 300.0, 3600.0]))
+told_for = st.none() | st.sampled_from([0.0, 29.0, 30.0, 299.0, 300.0, 3600.0])
+fates = st.none() | st.builds(Vanished, told_for, silent=st.booleans())
 some_ended = st.dictionaries(st.sampled_from(["uid-old", "uid-a", "somebody"]), fates)
 
 
@@ -293,13 +303,17 @@ def proven(holder: Claim, nodes: Mapping[str, Node | None], seen: Mapping[str, V
     where = nodes[holder.node]
     if where is None or where.out_of_service:
         return True
-    return where.ready and fate.told_for is not None and fate.told_for >= holder.grace
+    if not where.ready:
+        return fate.silent
+    return fate.told_for is not None and fate.told_for >= holder.grace
 
 
 @given(some_pods, claims, some_nodes, some_ended)
 @example({}, BEFORE, {"node-1": node()}, {"uid-old": Vanished(30.0)})
 @example({}, BEFORE, {"node-1": node()}, {"uid-old": Vanished(29.0)})
 @example({}, BEFORE, {"node-1": node(ready=False)}, {"uid-old": Vanished(30.0)})
+@example({}, BEFORE, {"node-1": node(ready=False)}, {"uid-old": Vanished(silent=True)})
+@example({}, BEFORE, {"node-1": node()}, {"uid-old": Vanished(silent=True)})
 @example({"old": {"node": ""}}, BEFORE, {}, {"uid-old": None})
 def test_a_pod_is_opened_if_and_only_if_nobody_else_can_be_polling_or_about_to(
     others: dict[str, Json],

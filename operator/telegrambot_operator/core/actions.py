@@ -59,6 +59,7 @@ class DeletePod:
     reason: str
     why: str
     proven: bool = False  # that no process of it is left
+    by_silence: bool = False  # ... as long as Telegram is silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class OpenPod:
     gates: tuple[str, ...]
     claim: ClaimTurn | None
     why: str
+    by_silence: bool = False  # its turn has come, as long as Telegram is silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,14 +66,22 @@ class Death(StrEnum):
     OUT_OF_SERVICE = "OutOfService"
     NODE_LOST = "NodeLost"  # last seen running, the node is silent: unproven
     ALIVE = "Alive"  # the node is well and says that it runs
+    SILENT = "Silent"  # as before, and nobody has polled Telegram for a whole window: see silence.py
     UNKNOWN = "Unknown"  # the node could not be read
 
     @property
     def proven(self) -> bool:
         """Whether no process of the pod can be left."""
-        return self in {Death.NEVER_BOUND, Death.CONTAINERS_TERMINATED, Death.NODE_GONE, Death.OUT_OF_SERVICE}
+        return self in _PROVEN
 
 
+_PROVEN = {
+    Death.NEVER_BOUND,
+    Death.CONTAINERS_TERMINATED,
+    Death.NODE_GONE,
+    Death.OUT_OF_SERVICE,
+    Death.SILENT,
+}
 _PROOFS = {
     Death.NEVER_BOUND: "it was never bound to a node",
     Death.CONTAINERS_TERMINATED: "its node reports every container as ended",
@@ -81,6 +89,7 @@ _PROOFS = {
     Death.NODE_GONE: "its node no longer exists",
     Death.OUT_OF_SERVICE: "its node is tainted out-of-service",
     Death.NODE_LOST: "its node does not answer, so its process may still run",
+    Death.SILENT: "its node does not answer, and by Telegram's silence nobody polls with the bot's token",
     Death.ALIVE: "its node is Ready and reports running containers",
     Death.UNKNOWN: "its node could not be read",
 }

@@ -10,6 +10,7 @@ admission ------- the policies and the lock table  autoscalers --- those that sc
 claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder that has vanished
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
+silence --------- what Telegram tells of processes on lost nodes, while it is listened to
 held_back ------- forced deletes that have to wait: there are only so many in a minute
 """
 
@@ -23,6 +24,7 @@ from ..api.models import TelegramBotSpec
 from .carrier import Admission
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
+from .silence import Silence
 from .table import Entry, parse
 from .turn import Claim, Vanished
 
@@ -197,6 +199,7 @@ class Observed:
     ended: Mapping[str, Vanished | None] = field(default_factory=dict)
     applied_generation: int | None = None
     shaped_generation: int | None = None
+    silence: Silence | None = None
     held_back: Mapping[str, Later] = field(default_factory=dict)  # by uid of the pod
     admission: Admission = field(default_factory=Admission)
     unlocked: str = ""  # a pod of the bot that the policies should have locked and did not

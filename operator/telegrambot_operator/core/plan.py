@@ -26,6 +26,7 @@ from .classify import Death, Life, because, death, life, overdue, overdue_at
 from .deadline import hold_the_deadline, seconds_until_long
 from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
+from .listening import Listen, heard_out, listen
 from .observed import Bot, Later, Observed
 from .ownership import belongs
 from .records import Deployment, Pod
@@ -49,6 +50,7 @@ class Plan:
     stuck: tuple[tuple[Pod, Death], ...] = ()
     tolerated: tuple[Pod, ...] = ()  # duplicates that neither we nor the pinned Deployment will remove
     waits: Verdict | None = None  # why a held pod is not opened yet
+    listen: Listen | None = None  # for whom to listen to Telegram
     held_back: tuple[tuple[Pod, Later], ...] = ()  # would be force-deleted now, were it not for the limit
 
 
@@ -84,9 +86,11 @@ def _table_on_hold(seen: Observed, hold: Hold | None) -> Iterator[Action]:
 def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Plan:
     hanging = [pod for pod in seen.pods if overdue(pod, spec.stuck_pods.after_seconds, now)]
     stuck = tuple((pod, death(pod, seen.nodes, now)) for pod in sorted(hanging, key=lambda pod: pod.name))
+    loses = identity_winner(seen, bot) is not None
+    wanted = None if loses else listen(seen, spec, stuck)
+    seen, stuck = heard_out(seen, stuck, wanted)
     doomed = [(pod, verdict) for pod, verdict in stuck if _may_be_forced(pod, verdict, seen, spec)]
     held_back = tuple((pod, seen.held_back[pod.uid]) for pod, _ in doomed if pod.uid in seen.held_back)
-    loses = identity_winner(seen, bot) is not None
     count = desired.replicas(spec, loses=loses)
     # Of two TelegramBots with one identity only the winner clears up: the loser would meet the winner's pods.
     extras = [] if loses else candidates(seen)[count:]
@@ -112,6 +116,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         again_after=min((each for each in deadlines if each is not None), default=None),
         waits=taken.waits,
         stuck=stuck,
+        listen=wanted,
         held_back=held_back,
         tolerated=tuple(pod for pod in extras if pod not in removable and not belongs(pod, seen.deployment)),
     )
@@ -265,7 +270,8 @@ def _may_be_forced(pod: Pod, verdict: Death, seen: Observed, spec: TelegramBotSp
 def _force(pod: Pod, verdict: Death) -> DeletePod:
     unproven = "" if verdict.proven else " This is not proven to be safe; stuckPods.policy: Force asks for it."
     why = f"Pod {pod.name} hung in Terminating and is force-deleted: {because(verdict)}.{unproven}"
-    return replace(_delete(pod, "StuckPodForceDeleted", why, force=True), proven=verdict.proven)
+    made = _delete(pod, "StuckPodForceDeleted", why, force=True)
+    return replace(made, proven=verdict.proven, by_silence=verdict is Death.SILENT)
 
 
 def may_force(spec: TelegramBotSpec, verdict: Death) -> bool:

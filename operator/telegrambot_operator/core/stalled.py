@@ -9,6 +9,7 @@ from .classify import Death, because
 from .holds import identity_winner
 from .plan import may_force
 from .records import Pod
+from .silence import Sound
 from .turn import Turn
 from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, yes
 
@@ -50,18 +51,32 @@ def another_bot_holds_the_identity(view: View) -> Reported | None:
 def a_stuck_pod_is_held(view: View) -> Reported | None:
     """A pod hangs in Terminating, and nothing that the policy allows would be safe."""
     spec = view.bot.spec
-    found = [_held(pod, verdict, spec) for pod, verdict in view.plan.stuck] if spec else []
+    found = [_held(pod, verdict, spec, view) for pod, verdict in view.plan.stuck] if spec else []
     return next((why for why in found if why is not None), None)
 
 
-def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec) -> Reported | None:
+def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec, view: View) -> Reported | None:
     if pod.metadata.finalizers:
         why = f"finalizer {pod.metadata.finalizers[0]} holds pod {pod.name}; whoever set it must remove it"
         return Reason.TERMINATING_POD_STILL_RUNNING, why
     if may_force(spec, verdict) or (verdict is Death.ENDING and spec.stuck_pods.policy is StuckPolicy.WHEN_PROVEN):
         return None
+    if verdict is Death.NODE_LOST and view.listens:
+        return None
     reason = Reason.TERMINATING_POD_STILL_RUNNING if verdict is Death.ALIVE else Reason.POD_UNREACHABLE
-    return reason, f"pod {pod.name} hangs in Terminating: {because(verdict)}; {_advice(verdict, spec)}"
+    told = _told(view) if verdict is Death.NODE_LOST else ""
+    return reason, f"pod {pod.name} hangs in Terminating: {because(verdict)}{told}; {_advice(verdict, spec)}"
+
+
+def _told(view: View) -> str:
+    """Say what Telegram has told of the process on the lost node."""
+    match view.silence.sound if view.silence else None:
+        case Sound.HEARD:
+            return ", and somebody polls Telegram with the bot's token"
+        case Sound.CANNOT:
+            return f", and Telegram does not tell ({view.silence.why if view.silence else ''})"
+        case _:
+            return ""
 
 
 def _advice(verdict: Death, spec: TelegramBotSpec) -> str:
@@ -78,10 +93,10 @@ def _advice(verdict: Death, spec: TelegramBotSpec) -> str:
 def nobody_can_tell_whose_turn_it_is(view: View) -> Reported | None:
     """The last pod vanished without a trace, and nothing that can be seen proves that its process has ended."""
     waits = view.plan.waits
-    if waits is None or waits.turn is not Turn.UNKNOWN:
+    if waits is None or waits.turn is not Turn.UNKNOWN or view.listens:
         return None
     advice = f"make sure that it is off, then delete the node, or the Lease {names.lease(view.seen.identity)}"
-    return Reason.POD_UNREACHABLE, f"{waits.why}; {advice}"
+    return Reason.POD_UNREACHABLE, f"{waits.why}{_told(view)}; {advice}"
 
 
 def the_token_is_missing(view: View) -> Reported | None:

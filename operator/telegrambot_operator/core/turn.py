@@ -7,14 +7,15 @@
 3. While the holder exists and is held still, nobody but it may be opened: somebody may be about to remove its gate.
 4. A holder whose object has vanished counts as polling until its end is proven: it was seen to end, or its node is gone
    or off by an admin's word, or its kubelet was heard of twice since and had the grace period after that to end the
-   process. That the node is Ready proves nothing: it stays so for a while after it was last heard of. If it was lost
-   between the two, the wait begins anew: a kubelet that comes back is heard of before it has heard what it missed. No
-   clock of another machine is asked, and only a live read starts the wait.
+   process; or its node is lost, and Telegram is silent (silence.py). That the node is Ready proves nothing: it stays so
+   for a while after it was last heard of. If it was lost between the two, the wait begins anew: a kubelet that comes
+   back is heard of before it has heard what it missed. No clock of another machine is asked, and only a live read
+   starts the wait.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .classify import Life, life, may_poll
@@ -30,9 +31,13 @@ class Vanished:
     """A pod whose object is gone though its process was not seen to end.
 
     `told_for`: for how many seconds its kubelet has certainly known, None while that is not certain yet.
+    `silent`: nobody has polled Telegram for a whole window, and that is known to be so still.
+    `missed_for`: for how many seconds it has been missed; that proves nothing, and only says when to listen.
     """
 
     told_for: float | None = None
+    silent: bool = False
+    missed_for: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def _after_a_vanished_one(claim: Claim, nodes: Mapping[str, Node | None], vanish
         why = f"pod {claim.pod} vanished and nobody knows on which node it ran"
         return Verdict(Turn.UNKNOWN, why, again_after=ORPHANED_SECONDS)
     node = nodes[claim.node]
-    if node is None or node.out_of_service:
+    if node is None or node.out_of_service or (vanished.silent and not node.ready):
         return Verdict(Turn.OPEN)
     if not node.ready:
         why = f"pod {claim.pod} vanished, and its node {claim.node} does not answer"

@@ -4,7 +4,7 @@ Only `lock: Gate` takes turns. A pod that is held though its bot takes none any 
 scheduler's lock as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .actions import Action, ClaimTurn, OpenPod
 from .classify import Life, life, may_poll
@@ -49,7 +49,9 @@ def turns(seen: Observed, bot: Bot, count: int) -> Turns:
     if verdict.turn is not Turn.OPEN:
         return Turns(waits=verdict)
     claim = _claim(pod, seen.identity, seen.claim)
-    return Turns((_open(pod, claim, f"Pod {pod.name} is opened: no other pod of bot {seen.identity} can be polling."),))
+    opened = _open(pod, claim, f"Pod {pod.name} is opened: no other pod of bot {seen.identity} can be polling.")
+    vanished = seen.ended.get(seen.claim.uid)
+    return Turns((replace(opened, by_silence=vanished is not None and vanished.silent),))
 
 
 def _note_the_one_that_runs(seen: Observed, claim: Claim) -> tuple[Action, ...]:

@@ -64,16 +64,26 @@ def _bad_pattern(spec: TelegramBotSpec) -> str:
 
 def token(secret: Mapping[str, Any] | None, ref: SecretKeyRef) -> TokenView:
     """Return what a Secret says of the token; None is a Secret that does not exist. The token goes no further."""
+    found = _token(secret, ref)
+    return TokenView(TokenState.VALID, int(found[1])) if isinstance(found, re.Match) else TokenView(found)
+
+
+def token_itself(secret: Mapping[str, Any] | None, ref: SecretKeyRef) -> str | None:
+    """Return the token in a Secret, for a call that is made at once; None where there is no good one."""
+    found = _token(secret, ref)
+    return found[0] if isinstance(found, re.Match) else None
+
+
+def _token(secret: Mapping[str, Any] | None, ref: SecretKeyRef) -> re.Match[str] | TokenState:
     if secret is None:
-        return TokenView(TokenState.SECRET_NOT_FOUND)
+        return TokenState.SECRET_NOT_FOUND
     data = secret.get("data") or {}
     if ref.key not in data:
-        return TokenView(TokenState.KEY_NOT_FOUND)
+        return TokenState.KEY_NOT_FOUND
     try:
         text = base64.b64decode(data[ref.key]).decode().strip()
     except (binascii.Error, UnicodeDecodeError):
-        return TokenView(TokenState.NOT_A_TOKEN)
+        return TokenState.NOT_A_TOKEN
     if not text:
-        return TokenView(TokenState.EMPTY)
-    match = _TOKEN.fullmatch(text)
-    return TokenView(TokenState.VALID, int(match[1])) if match else TokenView(TokenState.NOT_A_TOKEN)
+        return TokenState.EMPTY
+    return _TOKEN.fullmatch(text) or TokenState.NOT_A_TOKEN

@@ -169,7 +169,7 @@ def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
         return yes(Reason.REPAIRING, "changes are being made")
     if is_stalled.status == "True":
         return no(is_stalled.reason, "waits for a person")
-    under_way = _transient(view.seen.failures) or _held_back(view)
+    under_way = _transient(view.seen.failures) or _held_back(view) or _listening(view)
     if under_way:
         return yes(Reason.REPAIRING, under_way)
     if view.plan.hold is None and _being_rolled_out(view):
@@ -194,6 +194,13 @@ def _held_back(view: View) -> str:
     found = listed([pod.name for pod, _ in view.plan.held_back])
     at = min(later.at for _, later in view.plan.held_back)
     return f"pod {found} is not force-deleted before {at:%H:%M:%S} UTC: at most {FORCED_A_MINUTE} are in a minute"
+
+
+def _listening(view: View) -> str:
+    if view.silence is None or view.silence.until is None or not view.listens:
+        return ""
+    until = f"{view.silence.until:%H:%M:%S} UTC"
+    return f"listening to Telegram until {until}: if nobody polls until then, the process on the lost node is dead"
 
 
 def _transient(failures: tuple[Failure, ...]) -> str:

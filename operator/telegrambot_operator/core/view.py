@@ -10,6 +10,7 @@ from .holds import identity_winner
 from .observed import Bot, Observed, TokenState
 from .plan import Plan
 from .records import Pod
+from .silence import Silence, Sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class View:
     conflicts: Conflicts | None
     pod: Pod | None
     pollers: tuple[Pod, ...]
+
+    @property
+    def silence(self) -> Silence | None:
+        """What listening to Telegram has led to so far, where there is somebody to listen for."""
+        return self.seen.silence if self.plan.listen is not None else None
+
+    @property
+    def listens(self) -> bool:
+        """Whether Telegram's silence may prove soon that a process on a lost node is dead."""
+        return self.silence is not None and self.silence.sound in {Sound.LISTENING, Sound.SILENT}
 
     def said_before(self, kind: ConditionType) -> Mapping[str, Any] | None:
         """Return the condition as it was last written, or None on the first visit."""

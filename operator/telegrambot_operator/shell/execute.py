@@ -18,10 +18,12 @@ from ..core.actions import (
 )
 from ..core.events import Event
 from ..core.observed import Bot, Failure
+from ..core.silence import Sound
 from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
 from .observe import Caches, Observer
 from .pace import Pace
 from .report import Reporter
+from .silence import Silences
 from .tables import Tables
 from .turns import NotItsTurn, Turns
 
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 class Executor:
     """Carries out actions, one after the other, and goes on after one that fails."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is one thing that it writes through, or that has to know of a write
         self,
         kube: Kube,
         caches: Caches,
@@ -39,7 +41,9 @@ class Executor:
         turns: Turns,
         tables: Tables,
         observer: Observer,
+        *,
         pace: Pace,
+        silences: Silences,
     ) -> None:
         self._kube = kube
         self._deployments = caches.deployments
@@ -48,15 +52,17 @@ class Executor:
         self._turns = turns
         self._pace = pace
         self._tables = tables
+        self._silences = silences
         self._generations = observer.generations
         self._history = observer.history
 
     async def run(self, bot: Bot | None, actions: tuple[Action, ...]) -> tuple[Failure, ...]:
         """Carry out the actions and return what failed. A lost race is no failure: the next pass decides again."""
         failures = []
+        hush = _Hush(self._silences, bot)
         for action in actions:
             try:
-                await self._do(bot, action)
+                await self._do(bot, action, hush)
             except KubeError as error:
                 if error.status not in {404, 409}:
                     verb, resource = describe(action)
@@ -66,7 +72,7 @@ class Executor:
                 log.debug("%s: %s", action, answer)
         return tuple(failures)
 
-    async def _do(self, bot: Bot | None, action: Action) -> None:
+    async def _do(self, bot: Bot | None, action: Action, hush: "_Hush") -> None:
         match action:
             case WriteTable():
                 await self._tables.write(action)
@@ -90,10 +96,11 @@ class Executor:
                 await self._kube.patch(path(REPLICASETS, action.namespace, action.replica_set), body)
                 self._tell(bot, action.reason, action.why)
             case DeletePod():
-                await (self._force_delete if action.force else self._delete_pod)(bot, action)
+                await self._paced_delete(bot, action, hush)
             case ClaimTurn():
                 await self._turns.take(action)
             case OpenPod():
+                await hush.before(action)
                 self._pods.learn(await self._turns.open(action))
                 log.info("%s", action.why)
 
@@ -118,11 +125,18 @@ class Executor:
         if known != generation:
             self._tell(bot, action.reason, action.why)
 
-    async def _force_delete(self, bot: Bot | None, action: DeletePod) -> None:
+    async def _paced_delete(self, bot: Bot | None, action: DeletePod, hush: "_Hush") -> None:
+        if not action.force:
+            await self._delete_pod(bot, action)
+            return
         if not self._pace.take(action.uid):
             return
         try:
+            await hush.before(action)
             await self._delete_pod(bot, action)
+        except NotItsTurn:
+            self._pace.give_back()
+            raise
         except KubeError as error:
             if error.status in {404, 409}:  # the pod is gone, or not as it was judged: nothing was deleted
                 self._pace.give_back()
@@ -156,3 +170,19 @@ class Executor:
             self._reporter.tell(bot, Event(reason, why, warning))
         if bot is not None and pod is not None:
             self._reporter.tell(bot, Event(reason, why, warning, pod=pod.pod, pod_uid=pod.uid))
+
+
+class _Hush:
+    """Ends the listening before the first action of a pass that lets another pod start, which a poll would meet."""
+
+    def __init__(self, silences: Silences, bot: Bot | None) -> None:
+        self._silences = silences
+        self._bot = bot
+        self._heard: Sound | None = None
+
+    async def before(self, action: DeletePod | OpenPod) -> None:
+        """Return when no poll of ours is left. Raises NotItsTurn where the action rests on a silence that is over."""
+        if self._heard is None and self._bot is not None:
+            self._heard = await self._silences.hush(self._bot.key)
+        if action.by_silence and self._heard is not Sound.SILENT:
+            raise NotItsTurn("Telegram is not silent any more")

@@ -65,7 +65,8 @@ class History:
             return None
         while len(self._missed) > KEPT_ENDS:
             del self._missed[next(iter(self._missed))]
-        return self._missed.setdefault(uid, _Missed(heartbeat, ready_since)).hear(heartbeat, ready_since)
+        entry = self._missed.setdefault(uid, _Missed(heartbeat, ready_since, missed=time.monotonic()))
+        return entry.hear(heartbeat, ready_since)
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class _Missed:
     ready_since: str
     heard: float | None = None
     told: float | None = None
+    missed: float = 0.0
 
     def hear(self, heartbeat: str, ready_since: str) -> Vanished:
         now = time.monotonic()
@@ -85,4 +87,4 @@ class _Missed:
             elif self.told is None and now - self.heard >= ORPHANED_SECONDS:
                 self.told = now
         self.heartbeat = heartbeat or self.heartbeat
-        return Vanished(None if self.told is None else now - self.told)
+        return Vanished(None if self.told is None else now - self.told, missed_for=now - self.missed)

@@ -28,7 +28,10 @@ from .logs import LogReader
 from .observe import UNSEEN_SECONDS, Caches, Observer, index_autoscaler, index_deployment, index_pod
 from .pace import Pace
 from .report import Reporter
+from .silence import Silences
 from .tables import Tables
+from .telegram import Telegram
+from .tokens import Tokens
 from .turns import Turns
 from .workqueue import WorkQueue
 
@@ -79,7 +82,23 @@ class Guard:
         self.observer = Observer(kube, self.bots, caches, self.logs, self.turns, self.tables)
         self.pods.last_seen = self.observer.history.saw_the_last_of
         self.pace = Pace()
-        self.executor = Executor(kube, caches, self.reporter, self.turns, self.tables, self.observer, self.pace)
+        self.silences = Silences(
+            Telegram(settings.telegram_api_url),
+            Tokens(kube),
+            settings.silence_seconds,
+            self.pods.store.by,
+            self.queue.add,
+        )
+        self.executor = Executor(
+            kube,
+            caches,
+            self.reporter,
+            self.turns,
+            self.tables,
+            self.observer,
+            pace=self.pace,
+            silences=self.silences,
+        )
         self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:
@@ -119,6 +138,8 @@ class Guard:
             self.observer.history.pod_is_gone(before)
         if before is None and after is not None:
             self.observer.history.is_there(after)
+        if after is not None:
+            self.silences.pod_changed(after)
         for identity in {each.metadata.labels.bot for each in (before, after) if each is not None}:
             for key in self.bots.of_identity(identity) if identity else ():
                 self.queue.add(key)
@@ -145,6 +166,7 @@ class Guard:
             ready()
             group.create_task(self.logs.run())
             group.create_task(self.reporter.run())
+            group.create_task(self.silences.run())
             group.create_task(self._resync())
             self._all_changed()
             for _ in range(WORKERS):
@@ -205,16 +227,20 @@ class Guard:
     async def _pass(self, key: Key) -> None:
         seen = await self._look(key)
         todo = plan(seen, self._clock())
+        await self.silences.tend(key, todo.listen)
         failures: tuple[Failure, ...] = ()
         if todo.actions:
             failures = await self.executor.run(seen.bot, todo.actions)
             seen = await self._look(key)
             todo = plan(seen, self._clock())
+            await self.silences.tend(key, todo.listen)
+        seen = replace(seen, silence=self.silences.state(key))
         await self._conclude(key, seen, todo, failures)
 
     async def _look(self, key: Key) -> Observed:
         seen = await self.observer.observe(key, self._clock())
-        return replace(seen, held_back=self.pace.waits(pod.uid for pod in seen.pods))
+        held_back = self.pace.waits(pod.uid for pod in seen.pods)
+        return replace(seen, held_back=held_back, silence=self.silences.state(key))
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:
         if todo.actions or failures:

@@ -2,9 +2,11 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
+from ..api.models import SecretKeyRef
 from ..core import understand
 from ..core.observed import Bot, Failure, TokenState, TokenView
 from .kube import SECRETS, Kube, KubeError, path
@@ -53,12 +55,25 @@ class Tokens:
         """Forget a bot that is gone."""
         self._known.pop(key, None)
 
+    async def reveal(self, namespace: str, ref: SecretKeyRef) -> str | None:
+        """Return the token itself, read now, for a call that is made at once. Raises KubeError."""
+        try:
+            return understand.token_itself(await self._secret(namespace, ref), ref)
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _secret(self, namespace: str, ref: SecretKeyRef) -> dict[str, Any]:
+        secret: dict[str, Any] = msgspec.json.decode(await self._kube.get(path(SECRETS, namespace, ref.name)))
+        return secret
+
     async def _read(self, bot: Bot) -> tuple[TokenView, Failure | None]:
         if bot.spec is None or bot.spec.token is None:
             return TokenView(), None
         ref = bot.spec.token.secret_key_ref
         try:
-            secret = msgspec.json.decode(await self._kube.get(path(SECRETS, bot.namespace, ref.name)))
+            secret = await self._secret(bot.namespace, ref)
         except KubeError as error:
             if error.status == 404:
                 return understand.token(None, ref), None
