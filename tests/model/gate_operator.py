@@ -80,7 +80,7 @@ def pod_record(seen: Seen) -> Pod:
         facts |= {"node": f"node-{seen.node}", **_STATUS[seen.shows]}
     if seen.deleting != NEVER:
         facts["terminating"] = float(MINUTE * (seen.deleting - 1))
-    owner = None if seen.stray else ("ReplicaSet", f"deployment-{seen.bot}-{worlds.HASH}")
+    owner = ("ReplicaSet", f"deployment-{seen.bot}-{worlds.HASH}")
     made = worlds.pod(
         f"pod-{seen.number}",
         controller=owner,
@@ -240,6 +240,7 @@ class Product:
         self._policy = policy
         self._gathered: dict[Observing, Gathered] = {}
         self._deeds: dict[Executing, Deed] = {}
+        self._stalled: dict[Observing, bool] = {}
 
     def asks(self, task: Task) -> Request:
         """Return what an operator asks next. What asks nothing any more is no task."""
@@ -309,6 +310,11 @@ class Product:
 
     def stalls(self, task: Observing) -> bool:
         """Return whether the status that comes of a pass calls for a person."""
+        if task not in self._stalled:
+            self._stalled[task] = self._stalls(task)
+        return self._stalled[task]
+
+    def _stalls(self, task: Observing) -> bool:
         _, _, seen = self._observe(task)
         if seen is None or seen.bot is None:
             return False

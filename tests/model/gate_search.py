@@ -68,6 +68,7 @@ class Gate:
         self._news: Table[tuple[News, ...]] = Table()
         self._moves: dict[tuple[int, ...], list[Move]] = {}
         self._heard: dict[tuple[int, int], int] = {}
+        self._persons: dict[tuple[int, int, int], bool] = {}
 
     def start(self) -> State:
         """Return the first state."""
@@ -80,19 +81,26 @@ class Gate:
     def is_goal(self, state: State) -> bool:
         """Return whether each bot has exactly one pod that runs, or one that will be evicted from a node that is lost.
 
-        That eviction (after five minutes, by Kubernetes) is among the faults here, as a deletion.
+        That eviction (after five minutes, by Kubernetes) is among the faults here, as a deletion. Where no node is
+        Ready, nothing can run.
         """
         world = self._worlds.parts[state[0]]
-        return all(runs_once(world, bot) for bot in range(self.bounds.bots))
+        nowhere = not any(node.ready and not node.off for node in world.nodes)
+        return nowhere or all(runs_once(world, bot) for bot in range(self.bounds.bots))
 
     def is_left_to_a_person(self, state: State) -> bool:
         """Return whether each operator, once it has seen all that there is, calls for a person."""
         world = self._worlds.parts[state[0]]
         waiting = [bot for bot in range(self.bounds.bots) if not runs_once(world, bot)]
-        return all(any(self._stalls(world, operator, bot) for bot in waiting) for operator in state[1:])
+        return all(any(self._stalls(state[0], operator, bot) for bot in waiting) for operator in state[1:])
 
-    def _stalls(self, world: World, number: int, bot: int) -> bool:
-        operator = self._operators.parts[number]
+    def _stalls(self, world: int, operator: int, bot: int) -> bool:
+        key = world, operator, bot
+        if key not in self._persons:
+            self._persons[key] = self._calls(self._worlds.parts[world], self._operators.parts[operator], bot)
+        return self._persons[key]
+
+    def _calls(self, world: World, operator: Operator, bot: int) -> bool:
         begun = Observing(bot, shown(world), operator.noted[bot])
         while (request := self._product.gather(begun).request) is not None:
             answer = self._server.serve(world, operator._replace(task=begun), request).answer
@@ -297,7 +305,7 @@ def runs_once(world: World, bot: int) -> bool:
     """Return whether a bot has exactly one pod that runs, or one that is bound to a node that is lost."""
     mine = [pod for pod in world.pods if pod.bot == bot]
     running = [pod for pod in mine if pod.process is Process.ALIVE and pod.shows is Shows.RUNNING]
-    if len(running) == 1 and running[0].deleting == NEVER and not running[0].stray:
+    if len(running) == 1 and running[0].deleting == NEVER:
         return True
     bound = [pod for pod in mine if pod.active and pod.node != NEVER]
     return len(bound) == 1 and not world.nodes[bound[0].node].linked

@@ -49,7 +49,6 @@ class Pod(NamedTuple):
     node: int = NEVER
     process: Process = Process.NONE
     told: int = NEVER
-    stray: bool = False
 
     @property
     def may_run(self) -> bool:
@@ -59,7 +58,7 @@ class Pod(NamedTuple):
     @property
     def active(self) -> bool:
         """Whether its ReplicaSet counts it."""
-        return self.shows not in {Shows.GONE, Shows.TERMINAL} and self.deleting == NEVER and not self.stray
+        return self.shows not in {Shows.GONE, Shows.TERMINAL} and self.deleting == NEVER
 
 
 class Seen(NamedTuple):
@@ -70,7 +69,6 @@ class Seen(NamedTuple):
     shows: Shows
     deleting: int
     node: int
-    stray: bool
 
     @property
     def version(self) -> int:
@@ -155,12 +153,16 @@ class Step(NamedTuple):
     fault: bool = False
 
 
-FAULTS = ("delete", "force", "evict", "exit", "cut", "back", "off", "stray", "crash", "lost", "refused")
+FAULTS = ("delete", "force", "evict", "exit", "cut", "back", "off", "scale", "crash", "lost", "refused")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much of a world is tried: `pods` are made in all, `lag` is how many events a watch may be late."""
+    """How much of a world is tried: `pods` are made in all, `lag` is how many events a watch may be late.
+
+    It begins with a pod that is held, or with one that is `running_on` a node, of which the Lease tells where it is
+    `noted`, or only that it has the turn.
+    """
 
     pods: int = 3
     bots: int = 1
@@ -170,6 +172,8 @@ class Bounds:
     faults: int = 3
     each: Mapping[str, int] = field(default_factory=dict)
     policy: str = "WhenProven"
+    running_on: int = NEVER
+    noted: bool = True
 
     @property
     def left(self) -> tuple[int, ...]:
@@ -196,7 +200,7 @@ def look(number: int, pod: Pod) -> Seen | None:
     """Return what the API server shows of a pod."""
     if pod.shows is Shows.GONE:
         return None
-    return Seen(number, pod.bot, pod.shows, pod.deleting, pod.node, pod.stray)
+    return Seen(number, pod.bot, pod.shows, pod.deleting, pod.node)
 
 
 def shown(world: World) -> tuple[Seen, ...]:
@@ -212,9 +216,16 @@ class Cluster:
         self.bounds = bounds
 
     def start(self) -> tuple[World, tuple[News, ...]]:
-        """Return the world at the beginning: all is new, each bot's first pod is held."""
+        """Return the world at the beginning, and what is to be seen of it."""
         bounds = self.bounds
-        return self._replaced(World((), (Node(),) * bounds.nodes, (None,) * bounds.bots, bounds.left))
+        empty = World((), (Node(),) * bounds.nodes, (None,) * bounds.bots, bounds.left)
+        if bounds.running_on == NEVER:
+            return self._replaced(empty)
+        at = bounds.running_on
+        pods = tuple(Pod(bot, Shows.RUNNING, node=at, process=Process.ALIVE) for bot in range(bounds.bots))
+        leases = tuple(Lease(bot, at if bounds.noted else NEVER) for bot in range(bounds.bots))
+        world = empty._replace(pods=pods, leases=leases)
+        return world, tuple(Event(seen.number, seen, None) for seen in shown(world))
 
     # --- Changes --------------------------------------------------------------------------------------------------
 
@@ -248,9 +259,22 @@ class Cluster:
             yield from self._faults_of_pod(world, number, pod)
         for number, node in enumerate(world.nodes):
             yield from self._of_node(world, number, node)
+        yield from self._scaled(world)
         if self._may_pass(world):
             linked = tuple(number for number, node in enumerate(world.nodes) if node.linked)
             yield Step("a minute passes", _older(world), (Minute(), *_heard(world, *linked)))
+
+    def _scaled(self, world: World) -> Iterator[Step]:
+        """Somebody scales to two, and the pin brings that back to one: the ReplicaSet begins with what is not bound."""
+        if len(world.pods) < self.bounds.pods and (less := spend(world, "scale")) is not None:
+            number, pod = len(less.pods), Pod(0, Shows.HELD)
+            more = less._replace(pods=(*less.pods, pod))
+            yield Step("somebody scales to two", more, (Event(number, look(number, pod), None),), fault=True)
+        active = [(pod.node == NEVER, number) for number, pod in enumerate(world.pods) if pod.active and pod.bot == 0]
+        if len(active) > 1:
+            number = max(active)[1]
+            after = self.changed(world, number, deleted(world.pods[number]))
+            yield Step(f"the ReplicaSet deletes pod-{number}", *after)
 
     def _of_pod(self, world: World, pod: Pod) -> Iterator[tuple[str, Pod]]:
         if pod.shows is Shows.FREE and pod.deleting == NEVER and self._fits(world, pod):
@@ -348,7 +372,7 @@ def _of_pod_with_kubelet(pod: Pod) -> Iterator[tuple[str, Pod]]:
             yield "the kubelet reports the end of", pod._replace(shows=Shows.TERMINAL)
         elif pod.deleting != NEVER:
             yield "the kubelet removes", pod._replace(shows=Shows.GONE, deleting=NEVER)
-    if pod.told == NEVER and _misreported(pod):
+    if (pod.told == NEVER or pod.process is Process.ALIVE) and _misreported(pod):
         yield "the kubelet reports", pod._replace(shows=_true_report(pod))
 
 
@@ -371,8 +395,8 @@ def _of_pod_without_node(pod: Pod) -> Iterator[tuple[str, Pod]]:
 
 
 def _misreported(pod: Pod) -> bool:
-    if pod.told != NEVER:
-        return pod.shows is not Shows.GONE and pod.process is not Process.ALIVE and pod.shows is not Shows.TERMINAL
+    if pod.told != NEVER and pod.process is not Process.ALIVE:
+        return pod.shows not in {Shows.GONE, Shows.TERMINAL}
     return pod.shows in {Shows.BOUND, Shows.RUNNING, Shows.ENDED} and _true_report(pod) is not pod.shows
 
 

@@ -23,7 +23,7 @@ from telegrambot_operator.shell.history import History
 from telegrambot_operator.shell.kube import PODS, path
 from telegrambot_operator.shell.turns import Turns
 from tests.model.gate_operator import CLOCK
-from tests.model.gate_world import Bounds
+from tests.model.gate_world import NEVER, Bounds
 
 Patch = pytest.MonkeyPatch
 
@@ -72,6 +72,21 @@ def gate_before_claim(patch: Patch) -> None:
     patch.setattr(Turns, "open", opened)
 
 
+def no_compare_and_swap(patch: Patch) -> None:
+    """The Lease is written whatever has become of it since it was read."""
+    usual = Turns.take
+
+    async def take(self: Turns, claim: ClaimTurn) -> None:
+        await usual(self, replace(claim, version=claim.version and "any"))
+
+    patch.setattr(Turns, "take", take)
+
+
+def held_holder_waits_for_nobody(patch: Patch) -> None:
+    """The turn passes on while its holder is still held."""
+    everywhere(patch, turn.is_next, lambda _: False)
+
+
 def claims_are_not_finished(patch: Patch) -> None:
     """A pod that was made the holder by somebody who died then is not opened by anybody else."""
     usual = turn.may_be_opened
@@ -80,6 +95,11 @@ def claims_are_not_finished(patch: Patch) -> None:
         return Verdict(Turn.NOT_YET) if claim.uid == pod.uid else usual(pod, pods, claim, *known)
 
     everywhere(patch, usual, may_be_opened)
+
+
+def one_lease_for_all(patch: Patch) -> None:
+    """All bots share one turn."""
+    everywhere(patch, names.lease, lambda _: "telegrambot-0")
 
 
 # --- Who may be polling -----------------------------------------------------------------------------------------------
@@ -208,25 +228,39 @@ def ended_is_dead_at_once(patch: Patch) -> None:
     patch.setattr(classify, "HEARD_OF", timedelta(0))
 
 
-def small(operators: int = 1, pods: int = 2, bots: int = 1, lag: int = 0, **each: int) -> Bounds:
-    """Return a world with just these faults."""
-    return Bounds(pods, bots, operators, lag=lag, faults=sum(each.values()), each=each)
+def small(pods: int = 2, *, running_on: int = NEVER, nodes: int = 1, **each: int) -> Bounds:
+    """Return a world with just these faults, of one bot and one operator, whose watch is never late."""
+    faults = sum(each.values())
+    return Bounds(pods, operators=1, nodes=nodes, lag=0, faults=faults, each=each, running_on=running_on)
 
 
 MUTANTS = {
     "skips the live list": Mutant(no_live_list, "INV-2", small()),
-    "opens before the claim": Mutant(gate_before_claim, "INV-", small(crash=1, force=1)),
+    "opens before the claim": Mutant(gate_before_claim, "INV-2", small(crash=1, force=1)),
+    "claims without compare-and-swap": Mutant(
+        no_compare_and_swap, "INV-2", replace(small(3, running_on=0, delete=1, force=1), operators=2, noted=False)
+    ),
+    "passes the turn on while its holder is not bound": Mutant(
+        held_holder_waits_for_nobody, "INV-2", small(scale=1, force=1)
+    ),
     "leaves a claim unfinished": Mutant(claims_are_not_finished, "LIVE", small(crash=1)),
+    "has one Lease for all bots": Mutant(one_lease_for_all, "INV-2", replace(small(3, running_on=0, force=1), bots=2)),
     "overlooks pods in Terminating": Mutant(leaving_pods_do_not_poll, "INV-2", small(delete=1)),
     "takes unknown for dead": Mutant(unknown_is_dead, "INV-2", small(delete=1)),
     "takes vanished for ended": Mutant(vanished_is_ended, "INV-2", small(force=1)),
     "takes a Ready node for a proof": Mutant(ready_node_proves, "INV-2", small(force=1)),
     "takes every deletion for an end": Mutant(seen_to_go_is_ended, "INV-2", small(force=1)),
-    "waits for one sign of the kubelet only": Mutant(told_when_heard_of, "INV-2", small(force=1)),
-    "waits for no grace period": Mutant(no_grace, "INV-2", small(force=1)),
-    "does not care that the node was lost": Mutant(lost_in_between, "INV-2", small(force=1, cut=1, back=1)),
-    "leaves the node of the holder before": Mutant(node_before_stays, "INV-2", small(1, 3, delete=1, cut=1, force=1)),
-    "deletes without preconditions": Mutant(no_preconditions, "INV-3", small(delete=1, cut=1, off=1)),
-    "takes a lost node for a proof": Mutant(lost_node_proves, "INV-4", small(delete=1, cut=1)),
-    "takes ended for dead at once": Mutant(ended_is_dead_at_once, "INV-4", small(exit=1, cut=1, delete=1, back=1)),
+    "waits for one sign of the kubelet only": Mutant(told_when_heard_of, "INV-2", small(running_on=0, force=1)),
+    "waits for no grace period": Mutant(no_grace, "INV-2", small(running_on=0, force=1)),
+    "does not care that the node was lost": Mutant(
+        lost_in_between, "INV-2", small(running_on=0, force=1, cut=1, back=1)
+    ),
+    "leaves the node of the holder before": Mutant(
+        node_before_stays, "INV-2", small(3, running_on=1, nodes=2, delete=1, cut=1, force=1)
+    ),
+    "deletes without preconditions": Mutant(no_preconditions, "INV-3", small(running_on=0, delete=1, cut=1, off=1)),
+    "takes a lost node for a proof": Mutant(lost_node_proves, "INV-4", small(running_on=0, delete=1, cut=1)),
+    "takes ended for dead at once": Mutant(
+        ended_is_dead_at_once, "INV-4", small(running_on=0, exit=1, cut=1, delete=1, back=1)
+    ),
 }

@@ -58,7 +58,7 @@ class Found:
         how = "to the fixed point" if self.complete else "unfinished"
         counts = f"{self.states:,} states, {self.transitions:,} transitions, depth {self.depth}, {how}"
         rest = "".join(f"\n  {number:2}. {step}" for number, step in enumerate(self.trace, 1))
-        return f"{counts}, {self.seconds:.1f} s" + (f"\nBROKEN {self.broken}{rest}" if self.broken else "")
+        return f"{counts}, {self.seconds:.1f} s of CPU" + (f"\nBROKEN {self.broken}{rest}" if self.broken else "")
 
 
 class Search(Generic[S]):
@@ -74,7 +74,7 @@ class Search(Generic[S]):
         self._edges = (array("I"), array("I"))
         self._transitions = 0
         self._depth = 0
-        self._began = time.monotonic()
+        self._began = time.process_time()
 
     def run(self) -> Found:
         """Search, and return what was found."""
@@ -115,7 +115,7 @@ class Search(Generic[S]):
         return number
 
     def _found(self, broken: str = "", trace: Iterable[str] = (), *, complete: bool = False) -> Found:
-        seconds = time.monotonic() - self._began
+        seconds = time.process_time() - self._began
         return Found(len(self._states), self._transitions, self._depth, complete, seconds, broken, tuple(trace))
 
     # --- The way to a state -----------------------------------------------------------------------------------------
