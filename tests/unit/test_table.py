@@ -16,7 +16,18 @@ def test_an_entry_reads_as_it_was_written(entry: Entry) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "4242", "4242 Gate 1", "4242 Gate 1 shop more", "4242 Fence 1 shop", "4242 Gate 2 shop", " Gate 1 shop"],
+    [
+        "",
+        "4242",
+        "4242 Gate 1",
+        "4242 Gate 1 shop more",
+        "4242 Fence 1 shop",
+        "4242 Gate 2 shop",
+        " Gate 1 shop",
+        "a/b Gate 1 shop",
+        "4242 Gate 1 Shop",
+        "4242 Gate 1 shop\n",
+    ],
 )
 def test_a_value_that_somebody_has_edited_is_no_entry(value: str) -> None:
     assert parse(value) is None

@@ -10,6 +10,7 @@ Names of objects hold no underscore, so the kinds cannot meet. `replicas` is `-`
 a change of strategy and of replicas in one request can hang a rollout (`desired.may_be_scaled`).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,12 @@ from ..api.models import Lock, TelegramBotSpec
 # A ConfigMap's keys are at most so long (https://kubernetes.io/docs/concepts/configuration/configmap/).
 KEY_MAX = 253
 NOT_PINNED = "-"
+# What the policies take for an entry; they go by the same form (deploy/admission/lock.yaml).
+_ENTRY = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?) "  # a label value
+    r"(Scheduler|Gate|None) ([-01]) "
+    r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)"  # an object's name
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,10 @@ class Entry:
 
 def parse(value: str) -> Entry | None:
     """Return a Deployment's entry, or None where the value is none: somebody has edited it."""
-    parts = value.split(" ")
-    if len(parts) != 4 or not all(parts) or parts[1] not in set(Lock):
+    match = _ENTRY.fullmatch(value)
+    if match is None:
         return None
-    identity, lock, count, bot = parts
-    if count != NOT_PINNED and count not in {"0", "1"}:
-        return None
+    identity, lock, count, bot = match.groups()
     return Entry(identity, Lock(lock), None if count == NOT_PINNED else int(count), bot)
 
 
