@@ -336,3 +336,24 @@ async def test_each_change_is_told_in_one_event(bed: Bed, ns: str, operate: Oper
 async def told(world: World, reason: str) -> bool:
     text = await world.kubectl("get", "events", f"--field-selector=reason={reason}", "-o", "name")
     return bool(text.strip())
+
+
+async def test_an_autoscaler_on_the_deployment_is_named_and_never_gets_a_second_poller(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
+    """Nothing refuses its scaling here: it puts the Deployment to two again and again, and the operator back to one."""
+    async with operate():
+        world = await World.make(bed, ns)
+        await world.guarded()
+        await world.kubectl("autoscale", "deployment", NAME, "--min=2", "--max=5", "--cpu=50%", "--name=busy")
+        said = await world.says("Pinned", "False", "AutoscalerFound", text="HorizontalPodAutoscaler busy scales")
+        assert (await world.condition("Stalled"))["message"] == said["message"]
+        await bed.until(lambda: _has_scaled(world), patience=60.0, what="the autoscaler's own scaling")
+        await world.kubectl("delete", "hpa", "busy")
+        await world.pinned()
+        await world.settled()
+        world.assert_never_two()
+
+
+async def _has_scaled(world: World) -> bool:
+    return bool(await world.kubectl("get", "events", "--field-selector=reason=SuccessfulRescale", "-o", "name"))

@@ -30,6 +30,7 @@ from .kube import (
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
+AGAIN_SECONDS = 2.0  # where the API server did not answer
 # An API server that has not heard of a write for so long is not healthy: it watches the tables.
 HEARD_SECONDS = 10.0
 _POLICIES = {
@@ -188,9 +189,10 @@ class Tables:
                 found = await self._look()
             except KubeError as error:
                 log.debug("the admission policies could not be read: %s", error.message)
-            else:
-                self._take(found)
-                looked()
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            self._take(found)
+            looked()
             await asyncio.sleep(LOOK_SECONDS)
 
     def _take(self, found: dict[str, Version]) -> None:
