@@ -75,7 +75,7 @@ class Operator:
         """What it printed so far."""
         return self.log.read_text(errors="replace")
 
-    async def ready(self, patience: float = 30.0) -> None:
+    async def ready(self, patience: float = 60.0) -> None:
         """Wait until its log says that it guards. Raises NotYetError with its log when it ends or takes too long."""
         limit = time.monotonic() + patience
         while _READY not in self.log_text():
@@ -83,7 +83,7 @@ class Operator:
                 raise NotYetError(f"the operator is not ready (exit code {self._child.returncode}):\n{self.log_text()}")
             await asyncio.sleep(_LOOK)
 
-    async def exited(self, patience: float = 30.0) -> int:
+    async def exited(self, patience: float = 60.0) -> int:
         """Wait for its end and return the exit code."""
         return await self._child.exited(patience)
 
@@ -189,7 +189,7 @@ class Bed:
         return not any(node["spec"].get("taints") for node in await self.kube.list("nodes"))
 
     async def until(
-        self, fact: Callable[[], Awaitable[object] | object], *, patience: float = 30.0, what: str = "it is true"
+        self, fact: Callable[[], Awaitable[object] | object], *, patience: float = 60.0, what: str = "it is true"
     ) -> Any:
         """Wait until `fact()`, awaited if need be, is true, and return what it gave.
 

@@ -220,7 +220,7 @@ class Bot:
         """The conflicts decided at or after this reading of the monotonic clock."""
         return [conflict for conflict in self.conflicts if conflict.at.mono >= mono]
 
-    async def until(self, fact: Callable[[], object], timeout: float | None = 30.0) -> None:
+    async def until(self, fact: Callable[[], object], timeout: float | None = 60.0) -> None:
         """Wait until `fact()` is true, looking again after every change of this bot.
 
         Raises TimeoutError with what was seen when it does not come true within `timeout` seconds (None: for ever).

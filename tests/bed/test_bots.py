@@ -21,7 +21,7 @@ pytestmark = pytest.mark.bots
 
 EXIT_ON_CONFLICT = {"grammy", "telegraf", "node-telegram-bot-api"}
 CALL_DELETE_WEBHOOK = {"python-telegram-bot", "grammy", "telegraf", "node-telegram-bot-api-0"}
-PATIENCE = 30.0  # seconds for a fact to come true
+PATIENCE = 60.0  # seconds for a fact to come true
 HOOK = "https://shop.example.com/telegram"
 
 every_bot = pytest.mark.parametrize("name", [*REAL_BOTS, RAW])

@@ -453,13 +453,13 @@ class TestLogs:
 
     async def test_a_pod_that_is_being_deleted_still_has_them(self, bed: Bed, ns: str) -> None:
         await create(bed, ns, pod(script("trap 'echo stopping' TERM; echo up; while :; do sleep 0.05; done")))
-        await running(bed, ns)
+
+        async def told(word: str) -> bool:
+            return word in await bed.kubectl("logs", "web", "-n", ns, check=False)
+
+        await bed.until(lambda: told("up"), what="a process that waits for SIGTERM")
         await delete(bed, ns)
-
-        async def told() -> bool:
-            return "stopping" in await bed.kubectl("logs", "web", "-n", ns)
-
-        await bed.until(told)
+        await bed.until(lambda: told("stopping"), what="its last words")
         await delete(bed, ns, grace=1)
 
     async def test_the_endpoint_can_fail_or_hang(self, bed: Bed, ns: str) -> None:
