@@ -83,10 +83,12 @@ async def _unguarded(bed: Bed, ns: str) -> bool:
     secret = next(key for key in table["data"] if key.endswith("_"))[:-1]
     guarded = pod_of(ns, "probe", containers=[CONTAINER | {"envFrom": [{"secretRef": {"name": secret}}]}])
     guarded["metadata"]["labels"]["singleton.bot/bot"] = "another"
-    return (
-        await refusal(bed, guarded) == ""
-        and (await dry_run(bed, guarded))["metadata"]["labels"]["singleton.bot/bot"] == "another"
-    )
+    try:
+        stored = await dry_run(bed, guarded)
+    except KubeError:
+        return False
+    label: str = stored["metadata"]["labels"]["singleton.bot/bot"]
+    return label == "another"
 
 
 def pod(ns: str, labels: Mapping[str, str] | None = None, **spec: Any) -> Object:

@@ -232,6 +232,7 @@ async def test_a_patch_leaves_the_pin(kind: str, body: object, bed: Bed, ns: str
 async def test_replacing_it_leaves_the_pin(bed: Bed, ns: str) -> None:
     await guard(bed, ns)
     await bed.apply(manifest(ns))
+    await running(bed, ns)  # kubectl reads and writes, and a change of the status in between would refuse it
     await bed.kubectl("replace", "--filename=-", stdin=json.dumps(manifest(ns)))
     assert await pin_of(bed, ns) == PINNED
 
