@@ -76,6 +76,16 @@ def test_nobody_is_overtaken_by_who_asks_more_often() -> None:
     assert seconds(pace, "pushy") == [MINUTE]
 
 
+def test_who_comes_late_for_a_moment_makes_no_crowd_with_those_of_the_next_minute() -> None:
+    pace, clock = paced(FORCED_A_MINUTE)
+    late, next_minute = names("late", FORCED_A_MINUTE), names("next", FORCED_A_MINUTE)
+    assert go(pace, [*late, *next_minute]) == 0
+    clock.now += MINUTE + 55
+    assert go(pace, late) == FORCED_A_MINUTE
+    clock.now += 5
+    assert go(pace, next_minute) == 0
+
+
 def test_a_moment_that_nobody_comes_for_is_given_up() -> None:
     pace, clock = paced(FORCED_A_MINUTE)
     pace.take("gone-by-itself")
