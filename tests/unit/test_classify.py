@@ -166,6 +166,18 @@ def test_time_alone_turns_an_ending_pod_into_a_dead_one() -> None:
     assert verdicts == [Death.ENDING, Death.ENDING, Death.CONTAINERS_TERMINATED]
 
 
+@pytest.mark.parametrize("jump", [-3600, 3600], ids=["an hour back", "an hour on"])
+@pytest.mark.parametrize(("given", "nodes", "expected", "proven"), DEATHS.values(), ids=DEATHS)
+def test_a_clock_that_jumps_counts_for_nothing_but_the_minute_after_the_containers_ended(
+    given: Pod, nodes: dict[str, Node | None], expected: Death, *, proven: bool, jump: int
+) -> None:
+    """That minute proves that a node which is Ready, and has reported every container as ended, is well in fact."""
+    verdict = death(given, nodes, at(jump))
+    minute = {Death.ENDING, Death.CONTAINERS_TERMINATED}
+    assert verdict is expected or {verdict, expected} == minute
+    assert verdict.proven is proven or expected in minute
+
+
 def test_the_table_above_has_every_verdict() -> None:
     heard_at_telegram = {Death.SILENT}  # see test_listening.py
     assert {expected for _, _, expected, _ in DEATHS.values()} == set(Death) - heard_at_telegram

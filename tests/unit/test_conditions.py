@@ -237,7 +237,17 @@ READY: Table = {
     "an older TelegramBot of the same bot in a namespace that the reader may not know": (
         world(deployment=pinned(replicas=0), rivals=(rival("first", namespace="secret", age=90000),)),
         "False DuplicateBot",
-        ["another namespace"],
+        ["another namespace is older"],
+    ),
+    "a TelegramBot of the same bot and the same second": (
+        world(deployment=pinned(replicas=0), rivals=(rival("first", age=86400),)),
+        "False DuplicateBot",
+        ["first was made in the same second and goes first"],
+    ),
+    "a pod that waits for one of another namespace": (
+        world(pods=[pod("new", node=""), pod("old", namespace="secret")]),
+        "False WaitingForTurn",
+        ["until one in another namespace is gone"],
     ),
 }
 

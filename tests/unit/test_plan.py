@@ -5,12 +5,22 @@ The invariants of section 8 of the design that a single decision can keep are he
 order (INV-8).
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from telegrambot_operator.core import understand
-from telegrambot_operator.core.actions import ApplyDeployment, DeletePod, KeepPod, LabelPod, PatchDeployment, describe
+from telegrambot_operator.core.actions import (
+    ApplyDeployment,
+    DeletePod,
+    KeepPod,
+    LabelPod,
+    PatchDeployment,
+    WriteTable,
+    describe,
+)
+from telegrambot_operator.core.carrier import Admission
 from telegrambot_operator.core.observed import Bot, Failure, Later, Observed, TokenState, TokenView
 from telegrambot_operator.core.plan import KEEP_COST, Plan, plan
 from telegrambot_operator.core.records import Deployment, Node, Pod
@@ -203,6 +213,46 @@ def test_a_spec_that_cannot_be_read_lets_go_of_nothing_since_it_does_not_say_wha
 
 def pointing_at(name: str) -> Bot:
     return telegram_bot(spec=adopts(deploymentRef={"name": name}))
+
+
+ENTERED = Admission(table={DEPLOYMENT: f"{IDENTITY} Scheduler 1 {BOT}"})
+TAKEN: dict[str, tuple[Observed, list[Any]]] = {
+    "its pods go first": (orphaned(pinned(), pods=[pod()], heirs=[IDENTITY]), [{"replicas": 0}]),
+    "it is made Recreate before that": (
+        orphaned(pinned(strategy="RollingUpdate"), heirs=[IDENTITY]),
+        [{"strategy": {"type": "Recreate", "rollingUpdate": None}}],
+    ),
+    "a rollout is not disturbed": (orphaned(pinned(settled=False, updated=0), heirs=[IDENTITY]), []),
+    "its last pod is waited for": (
+        orphaned(pinned(replicas=0), pods=[pod(terminating=-5)], heirs=[IDENTITY]),
+        [],
+    ),
+    "the bot of another is nothing to it": (orphaned(pinned(), pods=[pod()], heirs=["7"]), ["released"]),
+    "... also where its lock comes by admission, whose table has to let it be zero first": (
+        replace(orphaned(pinned(lock=None), pods=[pod()], heirs=[IDENTITY]), admission=ENTERED),
+        [{"replicas": 0}],
+    ),
+    "without pods it is let go of": (orphaned(pinned(replicas=0), heirs=[IDENTITY]), ["released"]),
+}
+
+
+@pytest.mark.parametrize(("seen", "expected"), TAKEN.values(), ids=TAKEN)
+def test_a_deployment_whose_bot_somebody_else_runs_now_gets_no_pod_before_its_lock_comes_off(
+    seen: Observed, expected: list[Any]
+) -> None:
+    made = plan(seen, NOW)
+    assert ["released" if released(made) else each["spec"] for each in patches(made)] == expected
+
+
+def test_the_table_lets_a_deployment_be_scaled_to_zero_that_another_runs_now_and_forgets_it_after_that() -> None:
+    pinned_by_table = replace(orphaned(pinned(lock=None), pods=[pod()], heirs=[IDENTITY]), admission=ENTERED)
+    assert tables(plan(pinned_by_table, NOW)) == [{DEPLOYMENT: f"{IDENTITY} Scheduler - {BOT}"}]
+    without_pods = replace(pinned_by_table, leftovers=(pinned(lock=None, replicas=0),), pods=())
+    assert tables(plan(without_pods, NOW)) == [{DEPLOYMENT: None}]
+
+
+def tables(made: Plan) -> list[Any]:
+    return [each.data for each in made.actions if isinstance(each, WriteTable)]
 
 
 # --- Who may not act ------------------------------------------------------------------------------------------------
@@ -492,6 +542,37 @@ def test_every_pod_of_the_deployment_that_may_run_is_labelled_also_one_that_is_l
 
 def test_a_pod_that_wears_another_identity_gets_this_one() -> None:
     assert labelled(todo(pods=[pod("a", bot="shop.shop-bot")])) == ["a"]
+
+
+OTHER_BOT = "7000000001"
+BEFORE: dict[str, Any] = {"bot": OTHER_BOT, "lock": OTHER_BOT}  # as it was born, which its own lock says
+ANOTHERS = {
+    "before the template changes": todo(deployment=pinned(lock=OTHER_BOT), pods=[pod("a", **BEFORE)]),
+    "while the rollout that replaces it is under way": todo(deployment=pinned(updated=0), pods=[pod("a", **BEFORE)]),
+    "while it is on its way out": todo(pods=[pod("a", **BEFORE, terminating=-5), pod("b", node="")]),
+    "where the policies bring the lock, and no rollout comes of it": todo(
+        deployment=pinned(lock=None), pods=[pod("a", **BEFORE)]
+    ),
+}
+
+
+@pytest.mark.parametrize("made", ANOTHERS.values(), ids=ANOTHERS)
+def test_a_pod_that_still_runs_the_bot_before_keeps_that_ones_label_so_that_its_next_waits(made: Plan) -> None:
+    assert labelled(made) == []
+
+
+def test_a_label_that_somebody_has_edited_is_restored() -> None:
+    assert labelled(todo(pods=[pod("a", bot=OTHER_BOT, lock=IDENTITY)])) == ["a"]
+
+
+def test_a_pod_that_has_ended_gets_the_label_of_now() -> None:
+    gone = pod("a", **BEFORE, phase="Failed", containers=[ended()])
+    assert labelled(todo(pods=[gone])) == ["a"]
+
+
+def test_what_was_labelled_by_name_gets_the_bot_id_at_once_since_it_runs_that_bot() -> None:
+    before = "shop.shop-bot"
+    assert labelled(todo(deployment=pinned(lock=before), pods=[pod("a", bot=before)])) == ["a"]
 
 
 def test_a_dead_pod_of_the_deployment_is_labelled_too_since_it_is_found_by_that_when_it_hangs() -> None:

@@ -181,6 +181,30 @@ CLOSED: dict[str, Closed] = {
         ["node-1"],
         570.0,
     ),
+    "one of another namespace runs, and its name is nobody's business here": (
+        Facts(others=(pod("theirs", namespace="secret"),)),
+        Turn.NOT_YET,
+        ["one in another namespace may be polling"],
+        None,
+    ),
+    "one runs that has lost its label: no event would tell of its end": (
+        Facts(others=(pod("a", bot="999"),)),
+        Turn.NOT_YET,
+        ["a may be polling"],
+        10.0,
+    ),
+    "it is the turn of one in another namespace": (
+        there(held("old", namespace="secret")),
+        Turn.NOT_YET,
+        ["the turn of one in another namespace"],
+        None,
+    ),
+    "the holder vanished in another namespace": (
+        vanished(claim=replace(BEFORE, pod="secret/theirs")),
+        Turn.VANISHED,
+        ["pod of another namespace vanished"],
+        3.0,
+    ),
     "the holder vanished and was seen to end, but another one runs": (
         vanished(others=(pod("a"),), ended={"uid-old": None}),
         Turn.NOT_YET,
@@ -195,6 +219,15 @@ def test_it_stays_held_while(facts: Facts, turn: Turn, words: list[str], again_a
     verdict = facts.judged()
     assert (verdict.turn, verdict.again_after) == (turn, again_after), verdict.why
     assert [each for each in words if each not in verdict.why] == [], verdict.why
+
+
+@pytest.mark.parametrize(("facts", "turn", "words", "again_after"), CLOSED.values(), ids=CLOSED)
+def test_no_name_of_another_namespace_is_said(
+    facts: Facts, turn: Turn, words: list[str], again_after: float | None
+) -> None:
+    del turn, words, again_after
+    assert "secret" not in facts.judged().why
+    assert "theirs" not in facts.judged().why
 
 
 NEXT: dict[str, tuple[Pod, bool]] = {

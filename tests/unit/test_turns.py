@@ -25,6 +25,7 @@ from tests.unit.worlds import (
     NAMESPACE,
     NOW,
     adopts,
+    at,
     ended,
     gated,
     held,
@@ -270,6 +271,16 @@ WAITS: dict[str, tuple[Observed, Turn | None, float | None]] = {
 def test_a_held_pod_waits_for(seen: Observed, turn: Turn | None, again_after: float | None) -> None:
     made = plan(seen, NOW)
     assert (made.waits.turn if made.waits else None, made.again_after) == (turn, again_after)
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("jump", [-HOUR, HOUR], ids=["an hour back", "an hour on"])
+@pytest.mark.parametrize(("seen", "expected"), CASES.values(), ids=CASES)
+def test_a_clock_that_jumps_opens_nobody(seen: Observed, expected: list[str], jump: float) -> None:
+    """What is waited for a vanished pod's kubelet is measured on a clock that runs steadily (`shell/history.py`)."""
+    assert of_turns(plan(seen, at(jump))) == expected
 
 
 def test_a_pod_is_opened_last_when_all_else_has_been_put_in_order() -> None:

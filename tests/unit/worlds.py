@@ -420,9 +420,11 @@ def world(bot: Bot | None = None, *, pods: Iterable[Pod] = (), **known: Any) -> 
     return Observed(namespace=bot.namespace, name=bot.name, bot=bot, pods=tuple(pods), **facts)
 
 
-def orphaned(*leftovers: Deployment, pods: Iterable[Pod] = ()) -> Observed:
-    """Return what a pass knows of a TelegramBot that is gone."""
-    return Observed(namespace=NAMESPACE, name=BOT, bot=None, leftovers=leftovers, pods=tuple(pods))
+def orphaned(*leftovers: Deployment, pods: Iterable[Pod] = (), heirs: Iterable[str] = ()) -> Observed:
+    """Return what a pass knows of a TelegramBot that is gone. `heirs`: identities that another TelegramBot has."""
+    return Observed(
+        namespace=NAMESPACE, name=BOT, bot=None, leftovers=leftovers, heirs=frozenset(heirs), pods=tuple(pods)
+    )
 
 
 def status_of(seen: Observed, seconds: float = 0.0) -> Json:

@@ -1,6 +1,7 @@
 """What the lock table has to say of one bot (its format: `table`; who reads it: `deploy/admission`)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..api.models import Lock, TelegramBotSpec
 from . import desired
@@ -8,7 +9,7 @@ from .actions import Action, WriteTable
 from .carrier import Carrier, carrier
 from .observed import Bot, Observed
 from .records import Deployment, template_of
-from .release import calm
+from .release import calm, is_anothers
 from .table import Entry, changes, secret_keys
 
 
@@ -64,7 +65,9 @@ def _still_needed(seen: Observed) -> dict[str, Entry]:
     kept = {}
     for deployment in seen.leftovers:
         entry = seen.entry_of(deployment.name)
-        if entry is not None and not calm(deployment, seen.pods):
+        if entry is not None and is_anothers(deployment, seen) and deployment.spec.replicas:
+            kept[deployment.name] = replace(entry, replicas=None)  # it has to be scaled to 0 first
+        elif entry is not None and not calm(deployment, seen.pods):
             kept[deployment.name] = entry
     return kept
 

@@ -49,7 +49,7 @@ def deployment_belongs_to_an_older_bot(seen: Observed, bot: Bot) -> Hold | None:
     if older is None:
         return None
     message = (
-        f"TelegramBot {older.name} is older and already holds Deployment {bot.target}; "
+        f"TelegramBot {older.name} {goes_first(older, bot)} and already holds Deployment {bot.target}; "
         "delete one of the two, or name another Deployment here"
     )
     return Hold(Reason.DEPLOYMENT_IN_USE, message, person=True)
@@ -100,6 +100,11 @@ def deployment_is_going_away(seen: Observed, bot: Bot) -> Hold | None:
     if seen.deployment is None or seen.deployment.metadata.deletion_timestamp is None:
         return None
     return Hold(Reason.DEPLOYMENT_NOT_FOUND, f"Deployment {bot.target} is being deleted")
+
+
+def goes_first(winner: Rival, bot: Bot) -> str:
+    """Say why the other TelegramBot has precedence. Ages are kept in whole seconds; within one the uid decides."""
+    return "is older" if winner.created < bot.created else "was made in the same second and goes first"
 
 
 def _older(bot: Bot, rivals: tuple[Rival, ...]) -> Rival | None:

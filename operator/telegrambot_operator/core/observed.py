@@ -7,6 +7,8 @@ rivals ---------- other TelegramBots with the      nodes --------- only those of
                                                    versions ------ the target's own ReplicaSets, read live, while it
                                                                    has pods of an older template
 admission ------- the policies and the lock table  autoscalers --- those that scale the target
+heirs ----------- those identities of such others
+                  that a TelegramBot has
 claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder that has vanished
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
@@ -186,6 +188,7 @@ class Observed:
     token: TokenView = TokenView()
     deployment: Deployment | None = None
     leftovers: tuple[Deployment, ...] = ()
+    heirs: frozenset[str] = frozenset()
     pods: tuple[Pod, ...] = ()
     nodes: Mapping[str, Node | None] = field(default_factory=dict)
     replica_sets: Mapping[str, ReplicaSet | None] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Which pods are whose."""
+"""Which pods are whose, and by what name a reader of one namespace may know them."""
 
 from .records import Deployment, Pod
 
@@ -10,3 +10,8 @@ def belongs(pod: Pod, deployment: Deployment | None) -> bool:
         return False
     same_namespace = pod.metadata.namespace == deployment.metadata.namespace
     return same_namespace and owner.name == f"{deployment.name}-{pod.metadata.labels.template_hash}"
+
+
+def named_in(namespace: str, pod: Pod) -> str:
+    """Name a pod to readers of a namespace; one of another only by that fact: they may not be allowed to know more."""
+    return pod.name if pod.metadata.namespace == namespace else "one in another namespace"

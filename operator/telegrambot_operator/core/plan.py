@@ -22,7 +22,7 @@ from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
 from ..names import Reason
 from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
-from .classify import Death, Life, because, death, life, overdue, overdue_at
+from .classify import Death, Life, because, death, life, may_poll, overdue, overdue_at
 from .deadline import hold_the_deadline, seconds_until_long
 from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
@@ -125,8 +125,20 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
 def _labels(seen: Observed, bot: Bot) -> Iterator[Action]:
     """Every pod of the Deployment gets the label, a dead one too: it is by the label that one that hangs is found."""
     for pod in seen.pods:
-        if belongs(pod, seen.deployment) and pod.metadata.labels.bot != seen.identity:
+        if not belongs(pod, seen.deployment) or pod.metadata.labels.bot == seen.identity:
+            continue
+        if not _runs_the_bot_before(pod, seen):
             yield LabelPod(bot.namespace, pod.name, pod.uid, seen.identity)
+
+
+def _runs_the_bot_before(pod: Pod, seen: Observed) -> bool:
+    """Whether the Secret now has another bot's token, and the pod was started with the one before.
+
+    Whoever runs that bot next has to wait for it, so it keeps its label until it is replaced. What it was born with is
+    seen from its own lock, which nobody can edit.
+    """
+    worn = pod.metadata.labels.bot or ""
+    return worn.isdecimal() and seen.identity.isdecimal() and may_poll(pod) and pod.is_locked(worn)
 
 
 def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterator[Action]:

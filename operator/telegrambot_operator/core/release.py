@@ -1,5 +1,8 @@
 """Letting go of an adopted Deployment: its mark and its lock come off, its pin stays.
 
+Where its bot has become another's (a younger TelegramBot of the same bot, or this one on another Deployment), it is
+scaled to zero first: without the lock, nothing would keep the two apart.
+
 Taking the lock out of the template rolls out pods that no lock holds back. So that is done only under Recreate, which
 waits for the pods of other ReplicaSets, and when no pod of the Deployment is on its way out: the ReplicaSet of the
 original template may be the one whose pod is, and for that one Recreate does not wait.
@@ -13,7 +16,7 @@ from . import desired
 from .actions import Action, PatchDeployment
 from .observed import Observed
 from .ownership import belongs
-from .records import Deployment, Pod
+from .records import Deployment, Pod, template_of
 from .turns import open_pod
 
 
@@ -32,6 +35,9 @@ def _release(deployment: Deployment, seen: Observed) -> Iterator[Action]:
     if owned(deployment) or deployment.metadata.deletion_timestamp:
         return
     pods, locked = seen.pods, desired.locked(deployment)
+    if is_anothers(deployment, seen) and deployment.spec.replicas:
+        yield from _stop(deployment)
+        return
     held = [pod for pod in pods if pod.gated and not pod.deleting and belongs(pod, deployment)]
     if not locked and seen.entry_of(deployment.name) is not None:
         return  # the lock table comes first (`entries.leave`): what is born after that waits for nobody
@@ -46,6 +52,20 @@ def _release(deployment: Deployment, seen: Observed) -> Iterator[Action]:
         case Stage.MAY_GO:
             why = f"No TelegramBot refers to Deployment {deployment.name} any more: its lock is removed, its pin stays."
             yield patch(deployment, desired.release_patch(deployment), why)
+
+
+def is_anothers(deployment: Deployment, seen: Observed) -> bool:
+    """Return whether the Deployment's bot runs, or can run, as another one now."""
+    entry = seen.entry_of(deployment.name)
+    return (template_of(deployment).metadata.labels.bot or (entry.identity if entry else "")) in seen.heirs
+
+
+def _stop(deployment: Deployment) -> Iterator[Action]:
+    if deployment.spec.strategy.type != "Recreate":
+        yield patch(deployment, {"spec": desired.PIN}, f"Deployment {deployment.name}: strategy -> Recreate.")
+    elif desired.may_be_scaled(deployment):
+        why = f"Deployment {deployment.name} is scaled to 0: its bot is another's now."
+        yield patch(deployment, {"spec": {"replicas": 0}}, why)
 
 
 def owned(deployment: Deployment) -> bool:

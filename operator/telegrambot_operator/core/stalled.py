@@ -11,7 +11,7 @@ from .plan import may_force
 from .records import Pod
 from .silence import Sound
 from .turn import Turn
-from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, yes
+from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, where, yes
 
 Reported = tuple[Reason, str]
 Check = Callable[[View], Reported | None]
@@ -57,7 +57,7 @@ def a_stuck_pod_is_held(view: View) -> Reported | None:
 
 def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec, view: View) -> Reported | None:
     if pod.metadata.finalizers:
-        why = f"finalizer {pod.metadata.finalizers[0]} holds pod {pod.name}; whoever set it must remove it"
+        why = f"finalizer {pod.metadata.finalizers[0]} holds pod {where(pod, view)}; whoever set it must remove it"
         return Reason.TERMINATING_POD_STILL_RUNNING, why
     if may_force(spec, verdict) or (verdict is Death.ENDING and spec.stuck_pods.policy is StuckPolicy.WHEN_PROVEN):
         return None
@@ -65,7 +65,7 @@ def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec, view: View) -> Report
         return None
     reason = Reason.TERMINATING_POD_STILL_RUNNING if verdict is Death.ALIVE else Reason.POD_UNREACHABLE
     told = _told(view) if verdict is Death.NODE_LOST else ""
-    return reason, f"pod {pod.name} hangs in Terminating: {because(verdict)}{told}; {_advice(verdict, spec)}"
+    return reason, f"pod {where(pod, view)} hangs in Terminating: {because(verdict)}{told}; {_advice(verdict, spec)}"
 
 
 def _told(view: View) -> str:

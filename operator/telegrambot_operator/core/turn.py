@@ -15,10 +15,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from .classify import Life, life, may_poll
+from .ownership import named_in
 from .records import Lease, Node, Pod
 
 # A kubelet looks for processes without a pod every two seconds, and may hear of a deletion late.
@@ -60,6 +61,11 @@ class Claim:
         grace = int(noted.grace) if noted.grace and _SECONDS.fullmatch(noted.grace) else 30
         return cls(lease.metadata.resource_version, "/".join(parts[:2]), parts[2], noted.node or "", grace)
 
+    def as_known_in(self, namespace: str) -> "Claim":
+        """Return it as readers of a namespace may know it: a holder of another one only by that fact."""
+        theirs = "/" in self.pod and self.pod.partition("/")[0] != namespace
+        return replace(self, pod="of another namespace") if theirs else self
+
 
 _SECONDS = re.compile("[0-9]{1,9}")
 
@@ -90,9 +96,13 @@ def may_be_opened(
     ended: Mapping[str, Vanished | None],
 ) -> Verdict:
     """Return whether it is the pod's turn. `ended` tells of uids that are gone: None where their end was seen."""
-    others = sorted(each.name for each in pods if each.uid != pod.uid and may_poll(each))
+    others = [each for each in pods if each.uid != pod.uid and may_poll(each)]
     if others:
-        return Verdict(Turn.NOT_YET, f"{', '.join(others)} may be polling")
+        named = sorted({named_in(pod.metadata.namespace, each) for each in others})
+        # Of a pod that lost its label no event tells: it has to be looked at again.
+        unlabelled = any(each.metadata.labels.bot != pod.metadata.labels.bot for each in others)
+        again_after = ORPHANED_SECONDS if unlabelled else None
+        return Verdict(Turn.NOT_YET, f"{', '.join(named)} may be polling", again_after)
     return after_the_holder(pod, pods, claim, nodes, ended)
 
 
@@ -108,8 +118,11 @@ def after_the_holder(
         return Verdict(Turn.OPEN)
     there = next((each for each in pods if each.uid == claim.uid), None)
     if there is None:
-        return _after_a_vanished_one(claim, nodes, ended.get(claim.uid, Vanished()))
-    return Verdict(Turn.NOT_YET, f"it is the turn of {there.name}") if is_next(there) else Verdict(Turn.OPEN)
+        shown = claim.as_known_in(pod.metadata.namespace)
+        return _after_a_vanished_one(shown, nodes, ended.get(claim.uid, Vanished()))
+    if is_next(there):
+        return Verdict(Turn.NOT_YET, f"it is the turn of {named_in(pod.metadata.namespace, there)}")
+    return Verdict(Turn.OPEN)
 
 
 def is_next(holder: Pod) -> bool:

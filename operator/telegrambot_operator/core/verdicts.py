@@ -32,7 +32,7 @@ def judge(view: View) -> dict[ConditionType, Verdict]:
 def _singleton(view: View) -> Verdict:
     if view.seen.pods_unknown is not None:
         return unknown(Reason.FORBIDDEN, str(view.seen.pods_unknown))
-    lost = [pod.name for pod, verdict in view.plan.stuck if verdict in {Death.NODE_LOST, Death.UNKNOWN}]
+    lost = [where(pod, view) for pod, verdict in view.plan.stuck if verdict in {Death.NODE_LOST, Death.UNKNOWN}]
     if lost:
         why = f"the node of pod {listed(lost)} does not answer; its process may be polling"
         return unknown(Reason.POD_UNREACHABLE, why)

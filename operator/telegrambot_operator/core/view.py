@@ -6,8 +6,9 @@ from typing import Any
 
 from ..names import ConditionType, Reason
 from .conflicts import Conflicts
-from .holds import identity_winner
+from .holds import goes_first, identity_winner
 from .observed import Bot, Observed, TokenState
+from .ownership import named_in
 from .plan import Plan
 from .records import Pod
 from .silence import Silence, Sound
@@ -66,7 +67,7 @@ class View:
 
 def where(pod: Pod, view: View) -> str:
     """Name a pod; one of another namespace only by that fact, since the reader may not be allowed to know more."""
-    return pod.name if pod.metadata.namespace == view.bot.namespace else "one in another namespace"
+    return named_in(view.bot.namespace, pod)
 
 
 def listed(items: list[str]) -> str:
@@ -77,9 +78,12 @@ def listed(items: list[str]) -> str:
 def duplicate_sentence(view: View) -> str:
     """Say which TelegramBot holds the identity; one of another namespace only by that fact."""
     winner = identity_winner(view.seen, view.bot)
-    if winner is not None and winner.namespace == view.bot.namespace:
-        return f"TelegramBot {winner.name} is older and runs the same bot; this one gets no pod. Delete one of the two"
-    return "an older TelegramBot of another namespace runs the same bot; this one gets no pod. Delete one of the two"
+    if winner is None:
+        return ""
+    near = winner.namespace == view.bot.namespace
+    named = f"TelegramBot {winner.name}" if near else "a TelegramBot of another namespace"
+    first = goes_first(winner, view.bot)
+    return f"{named} {first} and runs the same bot; this one gets no pod. Delete one of the two"
 
 
 def token_problem(view: View) -> Verdict | None:

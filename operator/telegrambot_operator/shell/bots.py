@@ -86,6 +86,10 @@ class Bots:
         """Return the keys of the bots that mean the Deployment."""
         return set(self._claims.get(("deployment", namespace, name), ()))
 
+    def last_identity(self, bot: Bot) -> str:
+        """Return the identity that the bot had when it was last looked at, or that it reported last."""
+        return self._identity(bot)
+
     def rivals(self, bot: Bot, identity: str) -> tuple[Rival, ...]:
         """Return the other bots that claim the same Deployment or identity."""
         deployment = self._claims.get(("deployment", bot.namespace, bot.target), set())

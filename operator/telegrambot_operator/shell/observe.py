@@ -110,12 +110,14 @@ class Observer:
             bot = await self._perhaps_not_gone(key)
         if bot is None:
             self._forget(key)
+            left = self._leftovers(marked)
             return Observed(
                 namespace=namespace,
                 name=name,
                 bot=None,
-                leftovers=marked,
-                pods=await self._pods_behind(marked),
+                leftovers=left,
+                heirs=self._heirs(left),
+                pods=await self._pods_behind(left),
                 admission=self._tables.view(None, namespace),
             )
         if bot.spec is None:
@@ -125,12 +127,13 @@ class Observer:
     async def _observe(self, bot: Bot, marked: tuple[Deployment, ...], now: datetime) -> Observed:
         failures = self._denied()
         deployment = await self._deployment(bot, failures)
-        token, failure = await self._tokens.view(bot, self._fingerprint(deployment))
+        token, failure = await self._tokens.view(bot, self._fingerprint(bot, deployment))
         failures += [failure] if failure else []
         entry = self._tables.entered(bot.namespace, bot.target)
         entered = entry.identity if entry is not None and entry.bot == bot.name else None
         identity = desired.identity(bot, token, deployment, entered)
         self._bots.claim(bot, identity)
+        left = self._leftovers(marked)
         pods = await self._pods_of(bot, deployment, identity, failures)
         unlocked = self._tables.births(bot, deployment, pods)
         patterns = [compile_pattern(each) for each in bot.spec.conflict.patterns] if bot.spec else []
@@ -145,7 +148,8 @@ class Observer:
             identity=identity,
             token=token,
             deployment=deployment,
-            leftovers=tuple(each for each in marked if each.name != bot.target),
+            leftovers=left,
+            heirs=self._heirs(left, identity if deployment else ""),
             pods=tuple(pods),
             nodes=await self._nodes(asked, failures),
             replica_sets=await self._replica_sets(bot, deployment, pods, failures),
@@ -183,6 +187,21 @@ class Observer:
         """The identity that a Deployment's new pods get: from its template, else at admission."""
         entry = self._tables.entered(*deployment.metadata.key)
         return template_of(deployment).metadata.labels.bot or (entry.identity if entry else None)
+
+    def _leftovers(self, marked: Sequence[Deployment]) -> tuple[Deployment, ...]:
+        """Those Deployments that no TelegramBot is to run as: what another one names, it is about to take over."""
+        return tuple(each for each in marked if not self._bots.of_deployment(*each.metadata.key))
+
+    def _heirs(self, leftovers: Sequence[Deployment], own: str = "") -> frozenset[str]:
+        """The identities of leftovers that run, or can run, as another Deployment; `own` is one that does."""
+        identities = {self._worn(each) or "" for each in leftovers}
+        return frozenset(each for each in identities if each and (each == own or self._has_a_deployment(each)))
+
+    def _has_a_deployment(self, identity: str) -> bool:
+        """Whether a TelegramBot of the identity holds a Deployment."""
+        bots = [self._bots.get(key) for key in self._bots.of_identity(identity)]
+        held = [self._deployments.store.get(bot.namespace, bot.target) for bot in bots if bot is not None]
+        return any(each is not None for each in held)
 
     def _denied(self) -> list[Failure]:
         """What the caches may not read: they then show a world that was."""
@@ -225,9 +244,11 @@ class Observer:
             failures.append(error.failure)
             return None
 
-    def _fingerprint(self, deployment: Deployment | None) -> int:
-        """Changes with every rollout: the moment at which a Secret may have been swapped."""
-        return deployment.metadata.generation if deployment else 0
+    def _fingerprint(self, bot: Bot, deployment: Deployment | None) -> object:
+        """Changes with every rollout and with every pod: the moments at which a Secret comes into use."""
+        pods = self._pods.store.by(self._bots.last_identity(bot))
+        started = frozenset(pod.uid for pod in pods if belongs(pod, deployment) and not pod.deleting)
+        return deployment.metadata.generation if deployment else 0, started
 
     # --- Pods -------------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ class Tokens:
         self._kube = kube
         self._known: dict[tuple[str, str], _Entry] = {}
 
-    async def view(self, bot: Bot, pods: int) -> tuple[TokenView, Failure | None]:
+    async def view(self, bot: Bot, pods: object) -> tuple[TokenView, Failure | None]:
         """Return what is known of a bot's token, read again when the spec changes or `pods`, a fingerprint of them.
 
         A Secret is swapped under a bot by restarting it, so a new pod is the moment to look again.
