@@ -184,3 +184,48 @@ async def test_a_killed_operator_is_followed_by_one_that_goes_on(bed: Bed, ns: s
     async with operate():
         await world.settled()
         world.assert_never_two()
+
+
+def lease(world: World) -> str:
+    """Where the Lease of the bot's turn is."""
+    return path("leases", "telegrambot-operator", f"telegrambot-{world.bot.id}")
+
+
+async def edited(world: World, body: dict[str, Any]) -> None:
+    """Edit the Lease as a person would, and have the bot start anew."""
+    await world.bed.kube.patch(lease(world), body)
+    await world.kubectl("rollout", "restart", f"deployment/{NAME}")
+
+
+@pytest.mark.parametrize("holder", ["nonsense", "shop/never-existed/0000"])
+async def test_a_lease_that_somebody_has_edited_holds_the_turn_until_it_is_deleted(
+    holder: str, bed: Bed, ns: str, operate: Operate
+) -> None:
+    async with operate():
+        world = await make(bed, ns)
+        await world.guarded()
+        notes = {"singleton.bot/node": None, "singleton.bot/grace-seconds": None}
+        await edited(world, {"metadata": {"annotations": notes}, "spec": {"holderIdentity": holder}})
+        await world.says("Stalled", "True", "PodUnreachable", text=f"or the Lease telegrambot-{world.bot.id}")
+        assert await waiting(world)
+        await bed.kube.delete(lease(world))
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_a_lease_that_cannot_be_deleted_does_its_work_all_the_same(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await make(bed, ns)
+        await world.guarded()
+        where = lease(world)
+        await bed.kube.patch(where, {"metadata": {"finalizers": ["example.com/held"]}})
+        try:
+            await bed.kube.delete(where)
+            await world.kubectl("rollout", "restart", f"deployment/{NAME}")
+            await bed.until(lambda: waiting(world), what="a pod that waits")
+            await world.settled()
+        finally:
+            await bed.kube.patch(where, {"metadata": {"finalizers": None}})
+        await world.kubectl("rollout", "restart", f"deployment/{NAME}")
+        await world.settled()
+        world.assert_never_two()
