@@ -228,14 +228,15 @@ async def test_a_policy_that_does_not_lock_is_noticed_and_the_template_does_it(
             "patch", "mutatingadmissionpolicy", "lock.singleton.bot", "--type=json", "-p", json.dumps([nobody])
         )
 
-        async def refused() -> bool:
+        async def noticed() -> bool:
             """It takes a moment until the changed policy counts: until then the next pod is locked, and is deleted."""
+            if locks((await world.deployed())["spec"]):
+                return True
             if await _runs_alone(world):
                 await DEEDS["a deleted pod"](world)
-            conditions = (await world.deployed())["status"]["conditions"]
-            return any(each["type"] == "ReplicaFailure" for each in conditions)
+            return False
 
-        await bed.until(refused, what="a pod without the lock, which may not use the token")
+        await bed.until(noticed, what="the lock in the template, since a pod without it may not use the token")
         await world.says("Pinned", "True", "Pinned", text="the admission policies did not lock a pod")
         await world.pinned()
         await world.settled()
