@@ -40,7 +40,7 @@ test: control-plane bots  ## Every test: unit, contract, model, real API server,
 
 .PHONY: test-fast
 test-fast: install  ## The tests that start no control plane: unit, contract, model (under a minute)
-	@$(PY) -m pytest -q $(wildcard tests/unit tests/contract tests/model)
+	@$(PY) -m pytest -q -n 2 $(wildcard tests/unit tests/contract tests/model)
 
 .PHONY: model
 model: install  ## Search every order of events under lock: Gate through, in larger worlds than the tests do (minutes)
