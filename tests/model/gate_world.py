@@ -283,12 +283,15 @@ class Cluster:
                     yield f"the scheduler binds to node-{at}", pod._replace(shows=Shows.BOUND, node=at)
         if pod.node != NEVER:
             node = world.nodes[pod.node]
+            if node.off and pod.shows is not Shows.GONE and self._has_room(world, pod):
+                yield "PodGC removes", pod._replace(shows=Shows.GONE, deleting=NEVER)
             if node.off:
-                yield from _of_pod_without_node(pod)
-            elif node.linked:
-                yield from _of_pod_with_kubelet(pod)
-            else:
-                yield from _of_pod_cut_off(pod)
+                return
+            yield from _of_pod_with_kubelet(pod) if node.linked else _of_pod_cut_off(pod)
+
+    def _has_room(self, world: World, pod: Pod) -> bool:
+        """Whether the bounds allow what would replace the pod, if anything would."""
+        return not pod.active or len(world.pods) < self.bounds.pods
 
     def _fits(self, world: World, pod: Pod) -> bool:
         bound = (each for each in world.pods if each.shows in {Shows.BOUND, Shows.RUNNING, Shows.ENDED})
@@ -325,9 +328,9 @@ class Cluster:
     # --- Faults -----------------------------------------------------------------------------------------------------
 
     def _faults_of_pod(self, world: World, number: int, pod: Pod) -> Iterator[Step]:
-        room = len(world.pods) < self.bounds.pods
+        room = self._has_room(world, pod)
         for kind, name, after in self._befalls(world, pod):
-            less = spend(world, kind) if room or kind == "exit" or not pod.active else None
+            less = spend(world, kind) if room or kind == "exit" else None
             if less is not None:
                 yield Step(f"{name} pod-{number}", *self.changed(less, number, after), fault=True)
 
@@ -387,11 +390,6 @@ def _of_pod_cut_off(pod: Pod) -> Iterator[tuple[str, Pod]]:
         yield "cut off, the kubelet starts", pod._replace(process=Process.ALIVE)
     if pod.told != NEVER and pod.process is Process.ALIVE:
         yield "cut off, the kubelet stops", pod._replace(process=Process.OVER, told=0)
-
-
-def _of_pod_without_node(pod: Pod) -> Iterator[tuple[str, Pod]]:
-    if pod.shows is not Shows.GONE:
-        yield "PodGC removes", pod._replace(shows=Shows.GONE, deleting=NEVER)
 
 
 def _misreported(pod: Pod) -> bool:

@@ -31,7 +31,7 @@ DEEP = {
     "one operator, any two faults, a late watch": Bounds(3, operators=1, lag=1, faults=2, each=ANY),
     "one operator, any three faults": Bounds(3, operators=1, nodes=1, lag=0, faults=3, each=ANY),
     "one operator, whatever a node can do": Bounds(
-        2, operators=1, lag=0, faults=5, each={**NODE, "delete": 1, "off": 1, "exit": 1}, running_on=0
+        3, operators=1, lag=0, faults=5, each={**NODE, "delete": 1, "off": 1, "exit": 1}, running_on=0
     ),
     "two operators, any fault": Bounds(2, operators=2, lag=0, faults=1, each=ANY),
     "two operators, late watches": Bounds(2, operators=2, nodes=1, lag=1, faults=1, each=WRITES),
@@ -51,7 +51,7 @@ def search(bounds: Bounds) -> Found:
 def worlds() -> Iterator[tuple[str, Bounds]]:
     """Return every scene, and every world in which a mutant is caught: without a mutation no invariant breaks there."""
     yield from {**FAST, **DEEP}.items()
-    tried: list[Bounds] = []
+    tried = list({**FAST, **DEEP}.values())
     for name, mutant in MUTANTS.items():
         if mutant.bounds not in tried:
             tried.append(mutant.bounds)
