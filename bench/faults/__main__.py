@@ -1,7 +1,7 @@
 """Measure the fault table and print it.
 
-    python -m bench.faults                                              # all of it, into docs/fault-table.md too
-    python -m bench.faults --row "forced delete" --column Gate          # what these words are part of; only printed
+    python -m bench.faults                                        # all of it, into docs/fault-table.md and README too
+    python -m bench.faults --row "forced delete" --column Gate    # what these words are part of; only printed
 
 The exit code is 0 when every promise was kept, 1 when one was broken or a cell could not be measured.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bench.faults.faults import FAULTS
 from bench.faults.handover import handovers
 from bench.faults.play import cell
+from bench.faults.readme import copied
 from bench.faults.stage import stages
 from bench.faults.table import Table, told
 from bench.faults.variants import VARIANTS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from bench.faults.variants import Variant
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "fault-table.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text)
     if not (chosen.row or chosen.column):
         WRITTEN.write_text(text)
+        README.write_text(copied(text, README.read_text()))
     for broken in table.broken():
         print(f"broken: {broken}", file=sys.stderr)
     print(f"It took {time.monotonic() - began:.0f} s.", file=sys.stderr)

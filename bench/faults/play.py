@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bench.faults import operators, spans
@@ -92,7 +94,10 @@ async def play(free: Stages, fault: Fault, variant: Variant, around: Around) -> 
         refused = await is_refused(fault.do(world))
         await asyncio.sleep(max(0.0, since + WATCHED - time.monotonic()))
         ended = await over(world, variant, PATIENCE if fault.promised(variant) else NO_END)
-        return replace(figures(world, since, ended=ended), refused=refused)
+        seen = replace(figures(world, since, ended=ended), refused=refused)
+        if fault.promised(variant) and not seen.clean:
+            print(await evidence(world, since, f"{fault.name}, {variant.name}: {seen}"), file=sys.stderr)
+        return seen
 
 
 async def is_refused(deed: Awaitable[None]) -> bool:
@@ -162,6 +167,21 @@ def figures(world: World, since: float, *, ended: bool) -> Figures:
         ended=ended,
         together=sum(each.end == now for each in lives) > 1,
     )
+
+
+async def evidence(world: World, since: float, title: str) -> str:
+    """Return what helps to find out why a promise was broken, with seconds since the deed."""
+    mine = [each for each in world.bed.history if each.carries(world.bot.token)]
+    lives = [(each.of.pod, each.started.mono - since, each.ended.mono - since if each.ended else None) for each in mine]
+    conflicts = [each.at.mono - since for each in world.bot.conflicts]
+    what = "telegrambots,deployments,replicasets,pods,configmaps"
+    objects = await world.kubectl("get", what, "--show-labels", "--output=wide", check=False)
+    columns = "custom-columns=AT:.metadata.creationTimestamp,OF:.involvedObject.name,WHY:.reason,WHAT:.message"
+    order = "--sort-by=.metadata.creationTimestamp"
+    events = await world.kubectl("get", "events", order, f"--output={columns}", check=False)
+    began = datetime.fromtimestamp(time.time() - time.monotonic() + since, UTC)
+    parts = [title, f"the deed: {began:%H:%M:%S.%f}", f"lives: {lives}", f"409s: {conflicts}", objects, events]
+    return "\n".join(parts)
 
 
 def processes(world: World, now: float) -> list[Span]:

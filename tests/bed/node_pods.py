@@ -38,6 +38,7 @@ UNREACHABLE = (ClientError, OSError, TimeoutError, KubeError)
 _LEAST_WINDOW = 2.0  # seconds between SIGTERM and SIGKILL at least, minimumGracePeriodInSeconds of the kubelet
 _BACKOFF_LIMIT = 30  # a kubelet's 300 s over its 10 s
 _RETRY = 0.5  # seconds until a write that failed is tried again
+_SOON = 0.02  # ... and a read that the node authorizer refuses because it has not heard of the pod's binding yet
 _REFERENCES = (("secretKeyRef", "secrets", "Secret"), ("configMapKeyRef", "configmaps", "ConfigMap"))
 
 _logger = logging.getLogger(__name__)
@@ -189,8 +190,9 @@ class PodWorker:
                 await self._hold(slot, "CreateContainerConfigError", str(error), self._host.backoff)
             except ImageError as error:
                 await self._hold(slot, *_image_words(slot, str(error)), self._host.backoff)
-            except UNREACHABLE:
-                await asyncio.sleep(_RETRY)
+            except UNREACHABLE as error:
+                refused = isinstance(error, KubeError) and error.status == 403
+                await asyncio.sleep(_SOON if refused else _RETRY)
 
     async def _hold(self, slot: Slot, reason: str, message: str, pause: float) -> None:
         slot.wait(reason, message)

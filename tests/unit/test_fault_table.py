@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.faults.faults import FAULTS, Fault
 from bench.faults.play import Figures, worst
+from bench.faults.readme import BEGIN, END, copied
 from bench.faults.table import Table, longer
 from bench.faults.variants import PLAIN, VARIANTS, Variant
+
+ROOT = Path(__file__).parents[2]
 
 GATE = next(each for each in VARIANTS if each.name == "Gate, adopted")
 SCHEDULER = next(each for each in VARIANTS if each.name == "Scheduler, adopted")
@@ -93,3 +98,26 @@ def test_a_handover_is_longer_when_chance_cannot_explain_it(case: str, seconds: 
 def test_only_the_default_lock_promises_a_handover_as_short_as_a_statefulset(column: str, broken: int) -> None:
     handovers = {"a deleted pod": {column: [0.2] * 10, "StatefulSet": TENTH}}
     assert len(Table([], [], handovers=handovers).broken()) == broken
+
+
+def test_the_readme_says_what_the_fault_table_says() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert copied((ROOT / "docs" / "fault-table.md").read_text(), readme) == readme
+
+
+def test_the_readmes_part_has_the_rows_that_say_something_in_all_its_columns() -> None:
+    lines = (
+        "| what happens | Scheduler, adopted | Gate, adopted | Scheduler, own | Deployment |",
+        "| --- | --- | --- | --- | --- |",
+        "| a deleted pod | **0.0 s** | **0.1 s** | **0.2 s** | 6.0 s |",
+        "| two operators | 0.0 s | **0.0 s** | 0.0 s | – |",
+    )
+    text = copied("# A title\n\n" + "\n".join(lines) + "\n\n| another |\n", f"before\n{BEGIN}old\n{END}after\n")
+    assert text.startswith(f"before\n{BEGIN}| what happens | a Deployment, Recreate, 1 replica | ")
+    assert text.endswith(f"\n| a deleted pod | 6.0 s | 0.0 s | 0.1 s |\n{END}after\n")
+    assert "two operators" not in text
+
+
+def test_a_readme_without_a_place_for_it_is_not_written_over() -> None:
+    with pytest.raises(ValueError, match="lacks"):
+        copied("", "nothing here")
