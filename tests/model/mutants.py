@@ -244,7 +244,7 @@ MUTANTS = {
         held_holder_waits_for_nobody, "INV-2", small(scale=1, force=1)
     ),
     "leaves a claim unfinished": Mutant(claims_are_not_finished, "LIVE", small(crash=1)),
-    "has one Lease for all bots": Mutant(one_lease_for_all, "INV-2", replace(small(3, running_on=0, force=1), bots=2)),
+    "has one Lease for all bots": Mutant(one_lease_for_all, "LIVE", replace(small(3, running_on=0, force=1), bots=2)),
     "overlooks pods in Terminating": Mutant(leaving_pods_do_not_poll, "INV-2", small(delete=1)),
     "takes unknown for dead": Mutant(unknown_is_dead, "INV-2", small(delete=1)),
     "takes vanished for ended": Mutant(vanished_is_ended, "INV-2", small(force=1)),

@@ -1003,3 +1003,10 @@ def test_an_owned_deployment_that_was_just_applied_is_left_alone() -> None:
     assert isinstance(action, ApplyDeployment)
     stored = merged(deployment_body(BOT, strategy="Recreate"), action.body)
     assert todo(bot, deployment=parsed(stored), pods=[]).actions == ()
+
+
+def test_a_pod_that_only_an_edited_lease_names_is_nobodys_duplicate() -> None:
+    """It was read because the turn is said to be its own; that makes it no pod of the bot."""
+    stranger = ownerless("somebody-elses", bot=None)
+    assert deleted(todo(pods=[pod(), stranger])) == []
+    assert deleted(todo(pods=[pod(), ownerless("a-duplicate")])) == ["a-duplicate"]

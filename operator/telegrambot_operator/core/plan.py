@@ -216,9 +216,15 @@ def candidates(seen: Observed) -> list[Pod]:
     mine = [
         pod
         for pod in seen.pods
-        if pod.metadata.namespace == seen.namespace and not pod.deleting and life(pod) in {Life.ALIVE, Life.HELD}
+        if _is_the_bots(pod, seen) and not pod.deleting and life(pod) in {Life.ALIVE, Life.HELD}
     ]
     return sorted(mine, key=lambda pod: _keep_order(pod, seen.deployment), reverse=True)
+
+
+def _is_the_bots(pod: Pod, seen: Observed) -> bool:
+    """A pod that only a Lease names, which somebody may have edited, is waited for and is no duplicate."""
+    meant = pod.metadata.labels.bot == seen.identity or belongs(pod, seen.deployment)
+    return meant and pod.metadata.namespace == seen.namespace
 
 
 def _keep_order(pod: Pod, deployment: Deployment | None) -> tuple[bool, bool, bool, float, str]:
