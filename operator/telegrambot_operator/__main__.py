@@ -16,6 +16,7 @@ from . import settings as configuration
 from .core.redact import redact
 from .settings import SettingError, Settings
 from .shell import watch
+from .shell.doctor_log import DoctorLog
 from .shell.kube import Kube, namespace_of_context
 from .shell.letgo import Release, Scope
 from .shell.reconcile import Guard
@@ -26,8 +27,10 @@ STOP_SECONDS = 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong settings."""
+    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong settings, 3 a log could not be read."""
     options = _parser().parse_args(arguments)
+    if options.command == "doctor":
+        return _doctor(options)
     try:
         settings = configuration.read(os.environ, options.namespace, verbose=options.verbose)
         if options.command == "release":
@@ -50,11 +53,30 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    """Read logs, and return the exit code; 1 also where nobody reads what is written."""
+    doctor = DoctorLog(
+        _write, lambda why: sys.stderr.write(f"telegrambot-operator: {why}\n"), as_json=options.o == "json"
+    )
+    try:
+        return doctor.run(options.log)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _write(text: str) -> None:
+    """Write to standard output what its encoding has letters for, and the rest escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="telegrambot-operator", description="Keeps each Telegram bot single.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_release(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -102,6 +124,20 @@ def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--timeout", type=_seconds, default=120, metavar="SECONDS", help="how long to wait at most (default: 120)"
     )
     command.set_defaults(verbose=False)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="say what cut off a bot, from logs at hand",
+        description="Reads bots' logs of any library, size and encoding, and says which of Telegram's 409 conflicts "
+        "are in them, when, and what to do. Needs no cluster. Exit code: 0 no conflict, 1 conflicts, 2 wrong usage, "
+        "3 a file could not be read.",
+    )
+    command.add_argument("--log", nargs="+", required=True, metavar="FILE", help="the logs; - is standard input")
+    command.add_argument(
+        "-o", choices=("table", "json"), default="table", help="a table, or a JSON object for each file"
+    )
 
 
 def _seconds(text: str) -> int:

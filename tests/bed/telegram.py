@@ -185,9 +185,11 @@ async def _parameters(request: web.Request) -> dict[str, Any]:
 async def _json_object(request: web.Request) -> dict[str, Any]:
     text = await request.text()
     try:
-        value = json.loads(text) if text else {}
+        value = json.loads(text or "{}")
     except ValueError:
         value = None
+    if value is None and text.strip() == "null":  # telebot sends it where there is nothing to send
+        return {}
     if not isinstance(value, dict):
         raise ApiError(400, "Bad Request: can't parse JSON object")
     return value

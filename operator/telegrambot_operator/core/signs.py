@@ -1,17 +1,16 @@
-"""Recognises Telegram's 409 in one line of a log, whatever library printed it, and tells it from a line that quotes it.
+"""Finds Telegram's 409 in one line of a log, whatever library printed it. Whether to believe it, belief.py says.
 
 The descriptions are those of Telegram's own server (tdlib/telegram-bot-api, Client.cpp), which puts "Conflict: " before
-them. A sentence is believed where an error stands: at the start of a line, after punctuation, after an error's name or
-the number. It is not believed inside a chat message, nor in prose about conflicts; whoever writes to a bot that logs
-what it is told must not be able to raise an alarm.
+them. Some libraries keep only a name or the HTTP status: those count when the line says that it is a getUpdates'.
 """
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
+
+from .belief import Form, Place, believable, written_spans
 
 
 class ConflictKind(StrEnum):
@@ -25,87 +24,104 @@ class ConflictKind(StrEnum):
 
 
 class Sign(NamedTuple):
-    """A 409 in a line: what it says, where it stands, and whether only the HTTP status is known."""
+    """A 409 in a line: what it says, where it stands, and how it is told."""
 
     kind: ConflictKind
     start: int
     end: int
-    only_status: bool
+    form: Form = Form.SENTENCE
+
+    @property
+    def only_status(self) -> bool:
+        """Whether the line tells no more than the HTTP status."""
+        return self.form in {Form.REQUEST, Form.STATUS}
 
 
 # One of these is in every line that has a sign.
-_NEEDLES = ("terminated by ", "webhook is active", "terminatedby", "getupdates")
+_NEEDLES = ("terminated by", "webhook is ", "terminatedby", "getupdates", "can't use")
 
-_SPELLED = "terminatedbyothergetupdates"
-# Each sentence by the name of its group.
+# Each sentence or name by its group.
 _KINDS = {
     "updates": ConflictKind.OTHER_GET_UPDATES,
-    "spelled": ConflictKind.OTHER_GET_UPDATES,
     "active": ConflictKind.WEBHOOK_ACTIVE,
     "another": ConflictKind.WEBHOOK_ACTIVE,
     "set": ConflictKind.TERMINATED_BY_SET_WEBHOOK,
     "other_set": ConflictKind.OTHER_SET_WEBHOOK,
     "old": ConflictKind.UNSPECIFIED,
+    "cut_updates": ConflictKind.OTHER_GET_UPDATES,
+    "cut_active": ConflictKind.WEBHOOK_ACTIVE,
+    "cut_set": ConflictKind.TERMINATED_BY_SET_WEBHOOK,
+    "torn_updates": ConflictKind.OTHER_GET_UPDATES,
+    "torn_active": ConflictKind.WEBHOOK_ACTIVE,
+    "name_updates": ConflictKind.OTHER_GET_UPDATES,
+    "name_active": ConflictKind.WEBHOOK_ACTIVE,
+    "name_old": ConflictKind.UNSPECIFIED,
 }
+# What a logger puts where it shortens a message; or the line ends here.
+_CUT = r"(?=…|\.\.\.|\[|<trunc|\Z)"
 # An apostrophe comes escaped by JSON, by Python's repr or by HTML. Some libraries lower the case of everything.
 _SENTENCE = re.compile(
     r"(?:\bconflict\W{1,4})?(?:"
     r"(?P<updates>terminated by other getUpdates(?: request)?)"
-    r"|(?P<active>can\W{0,3}(?:t|u0027t|39;t|x27;t) use getUpdates method while webhook is active)"
+    r"|(?P<active>can\W{0,3}(?:t|u0027t|u2019t|39;t|x27;t|apos;t) use getUpdates method while webhook is active)"
     r"|(?P<another>another webhook is active)"
     r"|(?P<set>terminated by setWebhook(?: request)?)"
     r"|(?P<other_set>terminated by other setWebhook(?: request)?)"
-    r"|(?P<old>terminated by other long poll or webhook)"
-    r"|(?P<spelled>\bTerminatedByOtherGetUpdates\b)"
+    r"|(?P<old>terminated by other long poll(?: or webhook)?)"
+    rf"|(?<=conflict: )(?P<cut_updates>terminated by (?:other(?: get\w{{0,6}}| g)?)?){_CUT}"
+    rf"|(?<=conflict: )(?P<cut_set>terminated by set\w{{0,6}}){_CUT}"
+    r"|(?P<cut_active>can\W{0,3}t use getUpdates (?:method )?(?:while )?(?:webhook )?(?:is )?(?:ac\w{0,4}|a)?)"
+    rf"{_CUT}"
+    r"|(?P<name_updates>\bTerminatedByOtherGetUpdates\b)"
+    r"|(?P<name_active>\bCantGetUpdates\b)"
+    r"|(?P<name_old>\bTerminatedByOtherLongPoll(?:OrWebhook)?\b)"
+    r"|\A(?P<torn_updates>[a-z ]{0,24}getUpdates request; make sure that only one bot)"
+    r"|\A(?P<torn_active>[a-z' ]{0,40}webhook is active; use deleteWebhook to delete)"
     r")",
     re.IGNORECASE | re.ASCII,
 )
 
 # Clients and proxies that print requests: the call, then its status; or the status, its name, then the call.
-_STATUS = re.compile(
-    r"\bgetUpdates(?:\?[^\s\"'<>]{0,300}+)?+[\"'\s,:()\]>=-]{1,8}(?:HTTP/[0-9.]{1,3}[\"'\s]{1,3})?"
-    r"(?:status(?:[ _-]?code)?[=: ]{1,3})?409(?![0-9.])"
-    r"|(?<![0-9.])409\b[^\n]{0,40}\bConflict\b[^\n]{0,100}?/bot[^\s/]{1,120}/getUpdates\b",
+# A line may begin within the token of an address.
+_CALL = r"(?:/bot[^\s/]{1,120}/(?:test/)?|\A[\w-]{8,60}/|(?<![\w/.-]))getUpdates\b"
+_STATUS_BEHIND = (
+    r"(?:HTTP/[0-9.]{1,3}[\"'\s]{1,3})?(?:status(?:[ _-]?code)?[=: ]{1,3})?409(?![\w.%-])"
+    r"(?!\s?(?:updates?|messages?|ms|s|sec|seconds?|bytes?|items?|times|kb|mb|kib|mib)\b)"
+)
+_REQUEST = re.compile(
+    rf"{_CALL}(?:\?[^\s\"'<>]{{0,300}}+)?+[\"'\s,:()\]>=-]{{1,8}}{_STATUS_BEHIND}"
+    r"|(?<![\w.])409\b[^\n]{0,40}\bConflict\b[^\n]{0,100}?/bot[^\s/]{1,120}/getUpdates\b",
     re.IGNORECASE | re.ASCII,
 )
+# Words that stand between the method and its status in people's own words, either way round.
+_BETWEEN = (
+    r"(?:failed|errors?|errored|returned|result|responded|response|request|status(?:[_ -]?code)?|error_?code|code"
+    r"|http|with|call|calling|method|answer(?:ed)?|got|received|telegram|api|bot|the|refused|by|from|of|in|on|for|to|is|was|an?"
+    r"|during|while|at|when|client|server|conflict|exception)"
+)
+_STATUS = re.compile(
+    rf"{_CALL}(?:[^\w\n]{{1,5}}{_BETWEEN}\b){{1,6}}[^\w\n]{{1,5}}409(?![\w.%-])"
+    r"(?!\s?(?:updates?|ms|s|seconds?|bytes?)\b)"
+    rf"|(?<![\w.:#/-])409\b(?:[^\w\n]{{1,4}}{_BETWEEN}\b){{1,8}}[^\w\n]{{1,4}}{_CALL}"
+    r"|\"(?:error_code|status|status_?code|code)\"\s?:\s?\"?409\b[^\n]{0,300}?\"method\"\s?:\s?\"getUpdates\""
+    r"|\"method\"\s?:\s?\"getUpdates\"[^\n]{0,300}?\"(?:error_code|status|status_?code|code)\"\s?:\s?\"?409\b",
+    re.IGNORECASE | re.ASCII,
+)
+# A bare "Conflict" or 409 is Telegram's when the trace below, or the line above, says whose request it was.
+_BARE = re.compile(
+    r"(?:exception|error)\b[\"']?(?: with message)?:? [\"']?(?:\[?409\]?:? )?conflict\b[\"']?(?= in |\s*$|\\[nr]|[\"'])"
+    r"|status code(?: does not indicate success:)? 409\b",
+    re.IGNORECASE | re.ASCII,
+)
+_OF_GET_UPDATES = re.compile(r"get_?updates", re.IGNORECASE)
+_FAILED_GET_UPDATES = re.compile(
+    r"(?:error|failed|failure)\b[^\n]{0,80}getupdates|getupdates[^\n]{0,80}(?:error|failed)", re.IGNORECASE
+)
+_FRAME = re.compile(r"\s|#\d|$|caused by|at |stack trace", re.IGNORECASE)
+_FRAME_LENGTH = 400
+# How many lines before and behind a sign tell whose it is.
+BEFORE, BEHIND = 3, 16
 
-# The fields of the Bot API's objects that hold what people write (https://core.telegram.org/bots/api#message).
-_WRITTEN = re.compile(
-    r"(?:^|[\s{,(\[\\\"'.])"
-    r"(?:text|caption|title|first_?name|last_?name|username|bio|question|quote|query|raw_?text|(?:text_|caption_)?html)"
-    r"\\*[\"']?\s?[:=]\s?(?P<open>\\*[\"'`]|(?=[^\W\d_])(?!(?:none|null|undefined)\b))",
-    re.IGNORECASE,
-)
-_REST_OF_STRING = {quote: re.compile(rf"(?:[^{quote}\\]|\\.)*+{quote}", re.DOTALL) for quote in "\"'`"}
-
-_OPENERS = " \t\x0b\x0c\"'`«“‘\\*_"
-_PUNCTUATION = ":,.;|=>-–—()[]{}!•·…"
-_ERROR_WORDS = ("409", "error", "errors", "exception", "failed", "failure", "err", "fatal", "panic", "conflict")
-_LEVELS = ("trace", "debug", "info", "notice", "warn", "warning", "crit", "critical", "severe", "alert")
-_ABROAD = ("ошибка", "исключение", "помилка", "fehler", "erreur", "erro", "błąd", "hata", "错误", "خطأ")
-_LEADS = (*_ERROR_WORDS, *_LEVELS, *_ABROAD)
-
-# How logs announce what somebody wrote, and how people write about conflicts.
-_ANNOUNCED = re.compile(
-    r"\b(?:got|received|incoming|new|handling|processing|sending|sent|forwarded|replying|echoing|user|chat)"
-    r"(?: \w{1,20}){0,2} (?:message|msg|text|reply)\b"
-    r"|\b(?:message|msg|text|reply) (?:from|by|of|in|received|to)\b"
-    r"|\b(?:said|wrote|writes|asked|asks|replied|echoing)\b"
-    r"|@\w{3,32} ?[:>]|<@?[^\W\d_]\w{1,31}>|\b(?:user|chat|from)(?:[_ ]?id)?[ =:#]{1,3}\d{5,}"
-    r"|\b(?:сообщение|сообщения|написал|написала|пишет|текст)\b",
-    re.IGNORECASE,
-)
-_ADVICE = re.compile(
-    r"\b(?:(?:if|when) (?:you|it|another|two|more|a second)|whenever|avoids?|prevents?|otherwise|means|remember"
-    r"|make sure|ensure|beware|faq|readme|might|would|should|see also|(?:hint|tip|note) ?:)",
-    re.IGNORECASE,
-)
-_TELEGRAMS_ADVICE = "; make sure that only one bot instance is running"
-_EXPLAINED = re.compile(
-    r"[\"'`»”)]{0,2} ?(?:error )?(?:means|happens|occurs|appears|usually|in the logs?"
-    r"|(?:if|when) (?:you|it|another|two|more))\b"
-)
-_BEFORE = 240
 # A real error has its sentence once or twice in a line; a line of hundreds is somebody's prank and not worth the time.
 _CANDIDATES = 16
 
@@ -116,71 +132,59 @@ def may_have_sign(text: str) -> bool:
     return any(needle in low for needle in _NEEDLES)
 
 
-def find_sign(line: str) -> Sign | None:
-    """Return the first 409 of a getUpdates that the line reports, or None. Time grows with the line's length only."""
+def may_be_sign(line: str) -> bool:
+    """Return False for a line of such a text that surely has no sign."""
+    low = line.lower()
+    return "409" in low or "conflict" in low or any(needle in low for needle in _NEEDLES)
+
+
+def find_sign(line: str, before: Sequence[str] = (), behind: Sequence[str] = ()) -> Sign | None:
+    """Return the first 409 of a getUpdates that the line reports, or None. Time grows with the line's length only.
+
+    `before` and `behind` are the lines around it, the nearer ones; some libraries say only there what was refused.
+    """
     candidates = list(_candidates(line)) if may_have_sign(line) else []
-    if not candidates:
-        return None
-    written = _written_spans(line)
-    return next((sign for sign in candidates if not _inside(written, sign.start) and _believable(line, sign)), None)
+    if candidates and not _is_source_line(line, before):
+        written = written_spans(line)
+        previous = before[-1] if before else ""
+        for sign in candidates:
+            if believable(Place(line, sign.start, sign.end), sign.form, written, previous):
+                return sign
+    return None if candidates else _bare(line, before, behind)
 
 
 def _candidates(line: str) -> Iterator[Sign]:
     for match in islice(_SENTENCE.finditer(line), _CANDIDATES):
-        yield Sign(_KINDS[match.lastgroup or "old"], match.start(), match.end(), only_status=False)
-    for match in islice(_STATUS.finditer(line), _CANDIDATES):
-        yield Sign(ConflictKind.UNSPECIFIED, match.start(), match.end(), only_status=True)
+        group = match.lastgroup or "old"
+        yield Sign(_KINDS[group], match.start(), match.end(), Form.NAME if group.startswith("name") else Form.SENTENCE)
+    for form, pattern in ((Form.REQUEST, _REQUEST), (Form.STATUS, _STATUS)):
+        for match in islice(pattern.finditer(line), _CANDIDATES):
+            yield Sign(ConflictKind.UNSPECIFIED, match.start(), match.end(), form)
 
 
-def _written_spans(line: str) -> list[tuple[int, int]]:
-    """Return where the line holds what people wrote: the values of such fields, in JSON, in a repr, or bare."""
-    spans = []
-    position = 0
-    while match := _WRITTEN.search(line, position):
-        position = _string_end(line, match.end(), match["open"])
-        spans.append((match.end(), position))
-    return spans
+_PYTHON_FRAME = re.compile(r'\s*File "[^"]{1,300}", line \d+')
+_NODE_CRASH = re.compile(r"(?:file://)?/?[\w@./\\:-]{1,300}\.[cm]?[jt]sx?:\d+$")
 
 
-def _string_end(line: str, start: int, opener: str) -> int:
-    """Return where a string ends whose opening quote may itself be escaped; an unclosed or bare one takes the rest."""
-    if not opener:
-        return len(line)
-    if len(opener) == 1:
-        match = _REST_OF_STRING[opener].match(line, start)
-        return match.end() if match else len(line)
-    position = line.find(opener, start)
-    while position > start and line[position - 1] == "\\":
-        position = line.find(opener, position + 1)
-    return position + len(opener) if position >= 0 else len(line)
-
-
-def _inside(spans: list[tuple[int, int]], position: int) -> bool:
-    index = bisect_right(spans, position, key=lambda span: span[0]) - 1
-    return index >= 0 and position < spans[index][1]
-
-
-def _believable(line: str, sign: Sign) -> bool:
-    before = line[max(0, sign.start - _BEFORE) : sign.start].lower().replace(_TELEGRAMS_ADVICE, "")
-    if _ANNOUNCED.search(before):
+def _is_source_line(line: str, before: Sequence[str]) -> bool:
+    """Return whether the line before names a file and a line of it, so that this one is that line of source code."""
+    if not before:
         return False
-    if sign.only_status or line[sign.start : sign.end].lower() == _SPELLED:
-        return True
-    return _stands_as_error(before) and not _is_advice(before, line[sign.end : sign.end + _BEFORE])
+    return bool((line.startswith("    ") and _PYTHON_FRAME.match(before[-1])) or _NODE_CRASH.match(before[-1]))
 
 
-def _stands_as_error(before: str) -> bool:
-    """Return whether the lower-case text leads to an error: ends in punctuation, a time, a level or an error's name."""
-    lead = before.rstrip(_OPENERS)
-    if not lead or lead[-1] in _PUNCTUATION or lead.endswith(_LEADS):
-        return True
-    return lead.split()[-1][0].isdigit()
-
-
-def _is_advice(before: str, after: str) -> bool:
-    return bool(_ADVICE.search(before) or _EXPLAINED.match(after.lower().removeprefix(_TELEGRAMS_ADVICE)))
+def _bare(line: str, before: Sequence[str], behind: Sequence[str]) -> Sign | None:
+    match = _BARE.search(line)
+    if match is None:
+        return None
+    sign = Sign(ConflictKind.UNSPECIFIED, match.start(), match.end(), Form.REQUEST)
+    trace = " ".join([line, *(each[:_FRAME_LENGTH] for each in takewhile(_FRAME.match, behind))])
+    announced = "telegram" in line.lower() and any(_FAILED_GET_UPDATES.search(each[:_FRAME_LENGTH]) for each in before)
+    if not announced and not ("telegram" in trace.lower() and _OF_GET_UPDATES.search(trace)):
+        return None
+    return sign if believable(Place(line, sign.start, sign.end), sign.form, written_spans(line)) else None
 
 
 def locate(line: str, sign: Sign) -> Sign:
     """Return where the sign stands in another form of its line, or at the beginning if it cannot be found there."""
-    return next((each for each in _candidates(line) if each.kind is sign.kind), Sign(sign.kind, 0, 0, sign.only_status))
+    return next((each for each in _candidates(line) if each.kind is sign.kind), Sign(sign.kind, 0, 0, sign.form))
