@@ -397,7 +397,7 @@ def test_work_grows_with_the_size_and_not_with_its_square(make: Callable[[int], 
         return min(spent) + 1e6
 
     # Sixteen times the text: with the square of its size this would be 256 times the work.
-    assert work(1 << 18) < 64 * work(1 << 14)
+    assert work(1 << 17) < 64 * work(1 << 13)
 
 
 # --- The users' own patterns ------------------------------------------------------------------------------------------

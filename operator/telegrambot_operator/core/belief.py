@@ -64,10 +64,12 @@ _ANNOUNCED = re.compile(
     r"|\b(?:user|chat|from)(?:[_ ]?id)?[ =:#]{1,3}\d{5,}"
     r"|\b(?:сообщение|сообщения|написал|написала|пишет|текст)\b"
     r"|\b(?:mensaje|mensagem|messaggio|nachricht|mesaj) (?:de|da|di|von|al)\b"
-    r"|消息|訊息|メッセージ|메시지",
+    r"|\bon_?message\b|\b(?:reply(?:ing)?|answering) (?:to|with)\b|\[(?:chat|dm|group|private|pm)\b"
+    r"|(?:^|\s)/(?!getupdates|setwebhook)[a-z_]{2,32}: $"  # a command
+    r"|消息|訊息|用户|说：|メッセージ|메시지",
     re.IGNORECASE,
 )
-_ANNOUNCED_BEHIND = re.compile(r"\W{0,6}\((?:from|by|chat|user)\b", re.IGNORECASE)
+_ANNOUNCED_BEHIND = re.compile(r"\W{0,6}\((?:from|by|chat|user)(?:_?id)?\b", re.IGNORECASE)
 
 # --- Source code, tests, documents ------------------------------------------------------------------------------------
 
@@ -78,11 +80,12 @@ _STATEMENT = re.compile(
 )
 _CALL = re.compile(
     r"(?:\b(?:includes|contains|indexOf|startswith|endswith|match|matches|search|test|find|has_?prefix|has_?suffix"
-    r"|errors\.new|errorf|equals?|toequal|tocontain|tothrow|is_match|raise_if|split|replace|compile)"
+    r"|assert\w{0,20}|errors\.new|errorf|equals?|toequal|tocontain|tothrow|is_match|raise_if|split|replace|compile)"
     r"|\bnew \w{0,60}error|\braise \w{1,60})"
     r"\(\s{0,4}(?:[\w.]{1,60},\s{0,4})?[\"'`/][^\"'`]{0,20}$",
     re.IGNORECASE,
 )
+_COMPARED = re.compile(r"[!=]==? ?[\"'`][^\"'`]{0,20}$")
 _CODE_BEHIND = re.compile(r"[\"'`]\)?\s*(?:in\s+\w|not in\s+\w|===?\s)|[\"'`/][\w.]{0,12}\)+\s*(?:\{|:|=>|;)\s*$")
 _SEARCH = re.compile(
     r"\b(?:grep|egrep|fgrep|zgrep|rg|ack|ag|findstr|awk|sed)\b[^|;]{0,160}[\"'/][^\"']{0,40}$"
@@ -95,6 +98,8 @@ _TEST = re.compile(
 )
 _TEST_BEHIND = re.compile(r".{0,80}(?:\(\d+(?:\.\d+)? ?m?s\)|\bPASSED\b)\s*$|[^\w]{0,4}\] (?:PASSED|FAILED)")
 _TABLE = re.compile(r"\s*\|[^|]{0,300}$|\s*\|[^|]{1,300}\|[^|]{0,300}$")
+_QUOTED_LINE = re.compile(r"\s{0,8}> ?")
+_COLUMN = re.compile(r"\s+(?:409:?\s+)?")
 _BULLET = re.compile(
     r"\s*(?:[-*•+]|\d{1,3}[.)])\s{1,4}(?P<mark>[\"'`*«“„]{1,3})?(?:\w{0,20} ?(?:error|api|409)[: ]{0,2}){0,3}$",
     re.IGNORECASE,
@@ -103,6 +108,8 @@ _COMMIT = re.compile(
     r"(?:^|\s)(?:fix|feat|docs?|chore|tests?|refactor|ci|build|perf|revert|style)(?:\([\w./-]{1,40}\))?!?: [^:]{0,60}$"
     r"|\b(?:handles?|fix(?:es|ed)?|catch(?:es)?|retr(?:y|ies) on|explains?|documents?|avoids?|prevents?|exits? on)"
     r" (?:an? |the )?(?:http |error )?(?:409\b:? ?)?[\"'`*«]{0,2}$"
+    r"|\b(?:causes?|leads? to|results? in|gives?|gets|produces?|triggers?|yields?)"
+    r" (?:an? )?[\"'`]?(?:409\b:? ?)?[\"'`*«]{0,2}$"
     r"|^[0-9a-f]{7,40} [A-Z][a-z]+ (?:409 )?$",
     re.IGNORECASE,
 )
@@ -112,11 +119,11 @@ _COMMIT = re.compile(
 _ADVICE = re.compile(
     r"\b(?:(?:if|when) (?:you|it|another|two|more|a second|telegram)|whenever|avoids?|prevents?|otherwise|means"
     r"|remember|make sure|ensure|beware|faq|readme|troubleshooting|might|would|should|see also"
-    r"|may (?:answer|see|say|get|return|be)|(?:hint|tip|note|usage) ?[:-]"
-    r"|(?:hint|tip|note) ?: |errors? like|known (?:issues?|errors?)|e\.g\."
+    r"|may (?:answer|see|say|get|return|be)"
+    r"|errors? like|known (?:issues?|errors?)|e\.g\."
     r"|если|при (?:ошибке|появлении|возникновении)|когда (?:вы|появ)|якщо"
     r"|si (?:aparece|ves|ve|vous|obtienes|sale)|cuando|falls|wenn|se (?:você|aparecer|vedi)|lorsque|quand)\b"
-    r"|如果|若出现|当出现",
+    r"|\b(?:hint|tip|note|usage) ?[:-]|如果|若出现|当出现",
     re.IGNORECASE,
 )
 _TELEGRAMS_ADVICE = (
@@ -134,6 +141,7 @@ _EXPLAINED = re.compile(
 
 _OPENERS = " \t\x0b\x0c\"'`«“‘„‚\\*_"
 _PUNCTUATION = ":,.;|=>-–—()[]{}!•·…‣›→「『（【《〈」』）】：，。；！、？\ufffd"
+_HAPPENED = ("returned", "because", "due to", "raised", "threw", "answered", "caused by", "reason")
 _ERROR_WORDS = ("409", "error", "errors", "exception", "failed", "failure", "err", "fatal", "panic", "conflict")
 _LEVELS = ("trace", "debug", "info", "notice", "warn", "warning", "crit", "critical", "severe", "alert")
 _ABROAD = (
@@ -152,7 +160,7 @@ _ABROAD = (
     "خطأ",
     "خطا",
 )
-_LEADS = (*_ERROR_WORDS, *_LEVELS, *_ABROAD)
+_LEADS = (*_HAPPENED, *_ERROR_WORDS, *_LEVELS, *_ABROAD)
 # An error that is told somewhere before a quoted sentence.
 _ERROR_BEFORE = re.compile(
     r"\b(?:error|failed|failure|fatal|exception|crash(?:ed)?|fail|critical|ошибк\w|сбой|не удалось"
@@ -228,6 +236,7 @@ def _is_source(raw: str, before: str, after: str) -> bool:
         _COMMENT.match(raw)
         or _STATEMENT.match(raw)
         or _CALL.search(before)
+        or _COMPARED.search(before)
         or _CODE_BEHIND.match(after)
         or _SEARCH.search(before)
         or _TEST.match(raw)
@@ -238,7 +247,9 @@ def _is_source(raw: str, before: str, after: str) -> bool:
 
 def _is_document(place: Place, before: str, after: str) -> bool:
     """Return whether the line is one of a help text: a row of a table, or a point of a list with its explanation."""
-    if place.start <= _BEFORE and _TABLE.match(before) and after.count("|") >= 1:
+    if place.start <= _BEFORE and ((_TABLE.match(before) and "|" in after) or _QUOTED_LINE.fullmatch(before)):
+        return True
+    if _COLUMN.fullmatch(before) and re.match(r"\s{2,}[^\W\d_]", after):
         return True
     bullet = _BULLET.match(before) if place.start <= _BEFORE else None
     if bullet is None:

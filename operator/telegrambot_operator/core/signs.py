@@ -64,13 +64,13 @@ _SENTENCE = re.compile(
     r"(?:\bconflict\W{1,4})?(?:"
     r"(?P<updates>terminated by other getUpdates(?: request)?)"
     r"|(?P<active>can\W{0,3}(?:t|u0027t|u2019t|39;t|x27;t|apos;t) use getUpdates method while webhook is active)"
-    r"|(?P<another>another webhook is active)"
+    r"|(?<=conflict: )(?P<another>another webhook is active)"
     r"|(?P<set>terminated by setWebhook(?: request)?)"
     r"|(?P<other_set>terminated by other setWebhook(?: request)?)"
     r"|(?P<old>terminated by other long poll(?: or webhook)?)"
     rf"|(?<=conflict: )(?P<cut_updates>terminated by (?:other(?: get\w{{0,6}}| g)?)?){_CUT}"
     rf"|(?<=conflict: )(?P<cut_set>terminated by set\w{{0,6}}){_CUT}"
-    r"|(?P<cut_active>can\W{0,3}t use getUpdates (?:method )?(?:while )?(?:webhook )?(?:is )?(?:ac\w{0,4}|a)?)"
+    r"|(?P<cut_active>can\W{0,3}t use getUpdates(?: method(?: while(?: webhook(?: is(?: a\w{0,5})?)?)?)?)? ?)"
     rf"{_CUT}"
     r"|(?P<name_updates>\bTerminatedByOtherGetUpdates\b)"
     r"|(?P<name_active>\bCantGetUpdates\b)"
@@ -90,7 +90,8 @@ _STATUS_BEHIND = (
 )
 _REQUEST = re.compile(
     rf"{_CALL}(?:\?[^\s\"'<>]{{0,300}}+)?+[\"'\s,:()\]>=-]{{1,8}}{_STATUS_BEHIND}"
-    r"|(?<![\w.])409\b[^\n]{0,40}\bConflict\b[^\n]{0,100}?/bot[^\s/]{1,120}/getUpdates\b",
+    r"|(?<![\w.])409\b[^\n]{0,40}\bConflict\b[^\n]{0,100}?/bot[^\s/]{1,120}/getUpdates\b"
+    r"|\bResponse\{[^\n]{0,60}\bcode=409,[^\n]{0,100}?/bot[^\s/]{1,120}/getUpdates\b",  # OkHttp
     re.IGNORECASE | re.ASCII,
 )
 # Words that stand between the method and its status in people's own words, either way round.
@@ -102,7 +103,8 @@ _BETWEEN = (
 _STATUS = re.compile(
     rf"{_CALL}(?:[^\w\n]{{1,5}}{_BETWEEN}\b){{1,6}}[^\w\n]{{1,5}}409(?![\w.%-])"
     r"(?!\s?(?:updates?|ms|s|seconds?|bytes?)\b)"
-    rf"|(?<![\w.:#/-])409\b(?:[^\w\n]{{1,4}}{_BETWEEN}\b){{1,8}}[^\w\n]{{1,4}}{_CALL}"
+    r"|(?:(?<=status=)|(?<=code=)|(?<![\w.:#/=-])(?<!offset )(?<!update )(?<!id )(?<!port ))"
+    rf"409\b(?:[^\w\n]{{1,4}}{_BETWEEN}\b){{1,8}}[^\w\n]{{1,4}}{_CALL}"
     r"|\"(?:error_code|status|status_?code|code)\"\s?:\s?\"?409\b[^\n]{0,300}?\"method\"\s?:\s?\"getUpdates\""
     r"|\"method\"\s?:\s?\"getUpdates\"[^\n]{0,300}?\"(?:error_code|status|status_?code|code)\"\s?:\s?\"?409\b",
     re.IGNORECASE | re.ASCII,
