@@ -213,16 +213,21 @@ async def test_a_lease_that_somebody_has_edited_holds_the_turn_until_it_is_delet
         world.assert_never_two()
 
 
+async def another(world: World, uid: str) -> bool:
+    """Whether the only pod is another one by now."""
+    return [pod["metadata"]["uid"] for pod in await world.pods()] not in ([], [uid])
+
+
 async def test_a_lease_that_cannot_be_deleted_does_its_work_all_the_same(bed: Bed, ns: str, operate: Operate) -> None:
     async with operate():
         world = await make(bed, ns)
         await world.guarded()
-        where = lease(world)
+        where, first = lease(world), (await world.only_pod())["metadata"]["uid"]
         await bed.kube.patch(where, {"metadata": {"finalizers": ["example.com/held"]}})
         try:
             await bed.kube.delete(where)
             await world.kubectl("rollout", "restart", f"deployment/{NAME}")
-            await bed.until(lambda: waiting(world), what="a pod that waits")
+            await bed.until(lambda: another(world, first), what="a pod that had to wait for its turn")
             await world.settled()
         finally:
             await bed.kube.patch(where, {"metadata": {"finalizers": None}})

@@ -41,6 +41,7 @@ import os
 from telegrambot_operator.shell import informer, reconcile
 reconcile.RELIST_SECONDS = 5.0
 informer.RELIST_SECONDS = float(os.environ["LIST_AGAIN_AFTER"])
+informer.RELIST_SHARE = 1  # on a busy machine a list takes long, and would be asked for seldom
 """
 
 WRITES = "(create|patch|delete)"  # as a rule of the proxy names them
