@@ -6,13 +6,13 @@ So the deadline is taken off while a pod is held for long, its own value is note
 once the Deployment has a pod that is ready: before that its controller would still count from before the wait.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
 from .actions import PatchDeployment
 from .desired import deadline, deadline_patch
 from .observed import Observed
-from .records import Deployment, Pod
+from .records import Deployment
 from .turns import held
 
 NEVER = 2**31 - 1
@@ -26,7 +26,7 @@ def hold_the_deadline(seen: Observed, now: datetime) -> Iterator[PatchDeployment
     if deployment is None:
         return
     noted = deployment.metadata.annotations.deadline
-    wait = seconds_until_long(deployment, held(seen), now)
+    wait = seconds_until_long(seen, now)
     if noted is None and wait is not None and wait <= 0 and deployment.spec.progress_deadline_seconds != NEVER:
         own = deployment.spec.progress_deadline_seconds
         yield _patch(deployment, NEVER, str(own), "is held off while its pod waits for its turn")
@@ -34,12 +34,12 @@ def hold_the_deadline(seen: Observed, now: datetime) -> Iterator[PatchDeployment
         yield _patch(deployment, deadline(noted), None, "counts again")
 
 
-def seconds_until_long(deployment: Deployment, waiting: Sequence[Pod], now: datetime) -> float | None:
+def seconds_until_long(seen: Observed, now: datetime) -> float | None:
     """Return the seconds until a held pod has waited long, at most 0 when it has; None where no pod is held."""
-    born = [each.metadata.creation_timestamp for each in waiting if each.metadata.creation_timestamp is not None]
-    if not born:
+    born = [at for pod in held(seen) if (at := pod.metadata.creation_timestamp) is not None]
+    if seen.deployment is None or not born:
         return None
-    long = min(LONG_SECONDS, deployment.spec.progress_deadline_seconds / 2)
+    long = min(LONG_SECONDS, seen.deployment.spec.progress_deadline_seconds / 2)
     return long - (now - min(born)).total_seconds()
 
 

@@ -158,26 +158,19 @@ def _affinity_patch(affinity: Json, terms: Sequence[Mapping[str, Any]]) -> Json 
 
 def release_patch(deployment: Deployment) -> Json:
     """Return the merge patch that takes mark and lock off an adopted Deployment; its own anti-affinity terms stay."""
-    patch: Json = {
-        "metadata": {
-            **unmark_patch(deployment)["metadata"],
-            "resourceVersion": deployment.metadata.resource_version,
-        }
-    }
-    spec = dict(unmark_patch(deployment).get("spec") or {})
+    patch = unmark_patch(deployment)
+    patch["metadata"]["resourceVersion"] = deployment.metadata.resource_version
     if locked(deployment) or template_of(deployment).metadata.labels.bot:
-        spec["template"] = _lock_patch(deployment, None, gated=False)
-    return {**patch, **({"spec": spec} if spec else {})}
+        patch.setdefault("spec", {})["template"] = _lock_patch(deployment, None, gated=False)
+    return patch
 
 
 def unmark_patch(deployment: Deployment) -> Json:
     """Return the merge patch that takes the mark off, and brings the Deployment's own progress deadline back."""
-    mark = {"labels": {names.LABEL_NAME: None}}
     noted = deployment.metadata.annotations.deadline
-    if noted is None:
-        return {"metadata": mark}
-    patch = deadline_patch(deadline(noted), None)
-    return {**patch, "metadata": {**mark, **patch["metadata"]}}
+    patch: Json = {"metadata": {}} if noted is None else deadline_patch(deadline(noted), None)
+    patch["metadata"]["labels"] = {names.LABEL_NAME: None}
+    return patch
 
 
 def deadline(noted: str) -> int:

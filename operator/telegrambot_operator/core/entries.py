@@ -56,7 +56,7 @@ def _replicas(deployment: Deployment | None, count: int) -> int | None:
 
 def _pods_wear_the_identity(seen: Observed, bot: Bot) -> bool:
     """Whether every new pod of the bot has its label, without which the token is refused to it."""
-    if carrier(seen.admission, adopts=bot.adopts) is Carrier.ADMISSION:
+    if by_admission(seen, bot):
         return True
     return seen.deployment is not None and template_of(seen.deployment).metadata.labels.bot == seen.identity
 
@@ -72,6 +72,11 @@ def _still_needed(seen: Observed) -> dict[str, Entry]:
     return kept
 
 
+def by_admission(seen: Observed, bot: Bot) -> bool:
+    """Return whether the policies are to bring the lock to the bot's pods."""
+    return carrier(seen.admission, adopts=bot.adopts) is Carrier.ADMISSION
+
+
 def in_force(seen: Observed, bot: Bot, spec: TelegramBotSpec) -> bool:
     """Return whether the policies have been told to lock the bot's pods as its spec asks."""
     entry = seen.entry_of(bot.target)
@@ -80,8 +85,7 @@ def in_force(seen: Observed, bot: Bot, spec: TelegramBotSpec) -> bool:
 
 def template_lock(seen: Observed, bot: Bot, spec: TelegramBotSpec, deployment: Deployment) -> str | None:
     """Return the identity that the pod template should be locked on now, or None for no lock in it."""
-    by_admission = carrier(seen.admission, adopts=bot.adopts) is Carrier.ADMISSION
-    lock = None if by_admission else desired.lock_name(spec, seen.identity)
+    lock = None if by_admission(seen, bot) else desired.lock_name(spec, seen.identity)
     if lock is not None or not desired.locked(deployment):
         return lock
     others_hold = spec.lock is Lock.NONE or (seen.admission.in_force and in_force(seen, bot, spec))

@@ -23,7 +23,7 @@ from .ownership import belongs
 from .records import Deployment, Node, Pod, template_of
 from .release import Stage, calm, owned, patch, stage
 from .turn import Claim, Turn, Vanished, Verdict, may_be_opened
-from .turns import open_pod
+from .turns import held_of, open_pod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Facts:
     @property
     def held(self) -> Pod | None:
         """A pod of its own that waits behind our gate: the one whose turn it is, if it is one's."""
-        held = [pod for pod in self.mine if pod.gated]
+        held = held_of(self.deployment, self.pods)
         turn = self.claim.uid if self.claim else ""
         return min(held, key=lambda pod: (pod.uid != turn, pod.uid), default=None)
 

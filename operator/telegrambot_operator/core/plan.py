@@ -32,7 +32,7 @@ from .ownership import belongs
 from .records import Deployment, Pod
 from .release import release
 from .turn import Verdict
-from .turns import held, turns
+from .turns import turns
 
 # A Deployment that is not there yet is looked for again after so many seconds, even if no event tells of it.
 LOOK_AGAIN_SECONDS = 10.0
@@ -108,8 +108,8 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *hold_the_deadline(seen, now),
     ]
     waits = [taken.waits.again_after] if taken.waits else []
-    if deployment := seen.deployment:
-        waits += [seconds for seconds in [seconds_until_long(deployment, held(seen), now)] if seconds and seconds > 0]
+    if (until_long := seconds_until_long(seen, now)) is not None and until_long > 0:
+        waits.append(until_long)
     deadlines = [*waits, *(later.seconds for _, later in held_back), _next_deadline(seen, spec, stuck, now)]
     return Plan(
         actions=tuple(actions),

@@ -17,7 +17,7 @@ from .actions import Action, PatchDeployment
 from .observed import Observed
 from .ownership import belongs
 from .records import Deployment, Pod, template_of
-from .turns import open_pod
+from .turns import held_of, open_pod
 
 
 def release(seen: Observed) -> tuple[Action, ...]:
@@ -38,7 +38,7 @@ def _release(deployment: Deployment, seen: Observed) -> Iterator[Action]:
     if is_anothers(deployment, seen) and deployment.spec.replicas:
         yield from _stop(deployment)
         return
-    held = [pod for pod in pods if pod.gated and not pod.deleting and belongs(pod, deployment)]
+    held = held_of(deployment, pods)
     if not locked and seen.entry_of(deployment.name) is not None:
         return  # the lock table comes first (`entries.leave`): what is born after that waits for nobody
     if not locked and held:

@@ -4,6 +4,7 @@ Only `lock: Gate` takes turns. A pod that is held though its bot takes none any 
 scheduler's lock as well.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .actions import Action, ClaimTurn, OpenPod
@@ -11,7 +12,7 @@ from .classify import Life, life, may_poll
 from .desired import is_gated
 from .observed import Bot, Observed
 from .ownership import belongs
-from .records import Pod
+from .records import Deployment, Pod
 from .turn import Claim, Turn, Verdict, after_the_holder, may_be_opened
 
 
@@ -25,11 +26,13 @@ class Turns:
 
 def held(seen: Observed) -> list[Pod]:
     """Return the bot's own pods that wait behind the gate, newest first."""
-    mine = [
-        pod
-        for pod in seen.pods
-        if pod.gated and not pod.deleting and life(pod) is Life.HELD and belongs(pod, seen.deployment)
-    ]
+    return held_of(seen.deployment, seen.pods)
+
+
+def held_of(deployment: Deployment | None, pods: Iterable[Pod]) -> list[Pod]:
+    """Return the pods of a Deployment that wait behind the gate, newest first."""
+    mine = [pod for pod in pods if pod.gated and not pod.deleting and life(pod) is Life.HELD]
+    mine = [pod for pod in mine if belongs(pod, deployment)]
     return sorted(mine, key=lambda pod: (str(pod.metadata.creation_timestamp), pod.uid), reverse=True)
 
 

@@ -3,10 +3,10 @@
 from ..api.models import Delivery, Lock, NotPolling, Remedy, TelegramBotSpec
 from ..names import ConditionType, Reason
 from . import desired
-from .carrier import Carrier, carrier, note
+from .carrier import note
 from .classify import Death
 from .conflicts import Conflicts, identity_rivals
-from .entries import in_force
+from .entries import by_admission, in_force
 from .holds import identity_winner
 from .observed import FORCED_A_MINUTE, Failure, TokenState
 from .readiness import ready
@@ -81,10 +81,8 @@ def _lock_missing(view: View, spec: TelegramBotSpec, deployment: Deployment) -> 
         return None
     if seen.unlocked:
         return no(Reason.LOCK_MISSING, f"{seen.unlocked} was born without its lock{note(seen.admission)}")
-    by_admission = carrier(seen.admission, adopts=view.bot.adopts) is Carrier.ADMISSION and in_force(
-        seen, view.bot, spec
-    )
-    if by_admission or desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
+    told = by_admission(seen, view.bot) and in_force(seen, view.bot, spec)
+    if told or desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
         return None
     return no(Reason.LOCK_MISSING, f"Deployment {deployment.name} lacks the lock in its pod template")
 
@@ -103,8 +101,7 @@ def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
     held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
     lock = "without a lock" if spec.lock is Lock.NONE else f"locked on {view.seen.identity}"
     lock += ", one turn at a time" if desired.is_gated(spec) else ""
-    by_admission = spec.lock is not Lock.NONE and carrier(view.seen.admission, adopts=view.bot.adopts)
-    lock += " at admission" if by_admission is Carrier.ADMISSION else ""
+    lock += " at admission" if spec.lock is not Lock.NONE and by_admission(view.seen, view.bot) else ""
     notes = f"{note(view.seen.admission)}{_token_note(view)}"
     return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {lock}{notes}")
 
