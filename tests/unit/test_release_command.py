@@ -116,6 +116,19 @@ async def test_where_nobody_answers_the_mark_comes_back_before_anything_else() -
     assert second["metadata"]["labels"] == {MARK: BOT}
 
 
+async def test_asking_for_an_operator_touches_nothing_but_the_mark() -> None:
+    """A progress deadline that is held off comes back when the Deployment is let go, and not before."""
+    server = ApiServer("telegram-bot", bots=[bot_body()])
+    noted = {"singleton.bot/progress-deadline-seconds": "45"}
+    server.deployments["telegram-bot"]["metadata"]["annotations"] = noted
+    code, _ = await release(server)
+    assert code == 0
+    first, second, *_ = [body for _, body in server.patches]
+    assert [set(first), set(second)] == [{"metadata"}, {"metadata"}]
+    assert "annotations" not in first["metadata"]
+    assert server.deployments["telegram-bot"]["spec"]["progressDeadlineSeconds"] == 45
+
+
 async def test_an_operator_that_starts_in_the_middle_is_not_fought_with() -> None:
     server = ApiServer("telegram-bot")
 

@@ -212,10 +212,7 @@ class Release:
         """Take the mark off for a moment, and see whether somebody puts it back."""
         try:
             before = parse_deployment(await self._kube.get(target.where))
-            mark = {
-                "metadata": {"uid": before.metadata.uid, "labels": {names.LABEL_NAME: before.metadata.labels.owner}}
-            }
-            await self._kube.patch(target.where, _with(desired.unmark_patch(before), uid=before.metadata.uid))
+            await self._kube.patch(target.where, _mark(before, None))
         except KubeError:
             return False  # it cannot be written: that is said when it is released
         back = False
@@ -224,7 +221,7 @@ class Release:
         finally:
             if not back:
                 with suppress(KubeError):  # then it is found by its TelegramBot
-                    await self._kube.patch(target.where, mark)
+                    await self._kube.patch(target.where, _mark(before, before.metadata.labels.owner))
         return back
 
     async def _comes_back(self, target: _Target) -> bool:
@@ -318,6 +315,11 @@ class Release:
                 await self._kube.patch(where, {"metadata": {"resourceVersion": action.version}, "data": action.data})
             case OpenPod() as action:
                 await self._reader.turns(action.namespace).open(action)
+
+
+def _mark(deployment: Deployment, owner: str | None) -> dict[str, object]:
+    """Return the patch that sets a Deployment's mark, or takes it off, and touches nothing else."""
+    return {"metadata": {"uid": deployment.metadata.uid, "labels": {names.LABEL_NAME: owner}}}
 
 
 def _with(body: dict[str, object], *, uid: str) -> dict[str, object]:
