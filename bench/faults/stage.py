@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tests.apiserver.admission import FOLDER
 from tests.bed.bed import Bed
 from tests.bed.kube import path
 from tests.e2e.world import World
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tests.e2e.world import Object
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-POLICIES = RBAC.with_name("admission")
 NAME = "telegrambot-operator"
 PAIR = "bed/pair"  # the label of nodes that belong together
 GRACE = 10  # seconds that a pod may take to stop
@@ -97,7 +97,7 @@ async def stages(pairs: int, pairs_with_policies: int) -> AsyncIterator[Stages]:
 
 async def _stages(bed: Bed, pairs: int, *, policies: bool) -> asyncio.Queue[Stage]:
     if policies:
-        await bed.kubectl("apply", f"--filename={POLICIES}")
+        await bed.kubectl("apply", f"--filename={FOLDER}")
     rights = await _rights(bed)
     free: asyncio.Queue[Stage] = asyncio.Queue()
     for pair in range(pairs):

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from tests.bed.telegram import Bot, Emulator
 
@@ -89,10 +89,16 @@ class Copy:
 async def running(name: str, telegram: Emulator, bot: Bot, log: Path, **env: str) -> AsyncIterator[Copy]:
     """A copy of the bot `name`, in a session of its own, killed when the block ends if it still runs."""
     command = await asyncio.to_thread(argv, name)
-    environment = _environment(telegram, bot, env)
+    async with started(command, environment(telegram, bot, env), log) as copy:
+        yield copy
+
+
+@asynccontextmanager
+async def started(command: Sequence[str], env: Mapping[str, str], log: Path) -> AsyncIterator[Copy]:
+    """A bot's process in a session of its own, which prints into `log`; killed when the block ends."""
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+            *command, env=env, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
         )
     copy = Copy(process, log)
     try:
@@ -102,7 +108,8 @@ async def running(name: str, telegram: Emulator, bot: Bot, log: Path, **env: str
         await process.wait()
 
 
-def _environment(telegram: Emulator, bot: Bot, more: Mapping[str, str]) -> dict[str, str]:
+def environment(telegram: Emulator, bot: Bot, more: Mapping[str, str]) -> dict[str, str]:
+    """What a bot finds in its environment: its token, where Telegram is, and `more`."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return kept | {"BOT_TOKEN": bot.token, "TELEGRAM_API_URL": telegram.url, "PYTHONUNBUFFERED": "1", **more}
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
+from tests.apiserver.admission import FOLDER, TABLE, write_table
 from tests.bed.controlplane import KubectlError
-from tests.e2e.world import DEEDS, NAME, Operate, World, force_delete, is_ready, locks
+from tests.bed.kube import path
+from tests.e2e.world import DEEDS, NAME, Operate, World, force_delete, locks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,16 +20,18 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.bed]
 
-POLICIES = Path(__file__).parents[2] / "deploy" / "admission"
-TABLE = "singleton-bot-locks"
-
 
 @pytest_asyncio.fixture(autouse=True)
-async def policies(bed: Bed) -> AsyncIterator[None]:
-    """The policies, for one test: they serve the whole cluster."""
-    await bed.kubectl("apply", "-f", str(POLICIES))
+async def policies(bed: Bed, ns: str) -> AsyncIterator[None]:
+    """The policies, in force for one test: they serve the whole cluster.
+
+    An API server goes by a new policy only a moment after it has stored it.
+    """
+    await bed.kubectl("apply", "-f", str(FOLDER))
+    await write_table(bed, ns, {})
+    await bed.kube.delete(path("configmaps", ns, TABLE))
     yield
-    await bed.kubectl("delete", "-f", str(POLICIES), "--ignore-not-found")
+    await bed.kubectl("delete", "-f", str(FOLDER), "--ignore-not-found")
 
 
 async def template(world: World) -> dict[str, Any]:
@@ -163,13 +166,8 @@ async def test_a_held_pod_is_not_stranded_when_its_bot_is_deleted(bed: Bed, ns: 
     await DEEDS["a deleted pod"](world)
     await world.kubectl("delete", "tgbot", "shop")
     async with operate():
-        await bed.until(lambda: _runs_alone(world), what="the pod that was held")
+        await bed.until(world.runs_alone, what="the pod that was held")
         world.assert_never_two()
-
-
-async def _runs_alone(world: World) -> bool:
-    pods = await world.pods()
-    return len(pods) == 1 and is_ready(pods[0]) and len(world.bed.alive(world.bot)) == 1
 
 
 @pytest.mark.parametrize("deed", ["edited", "emptied", "deleted", "garbage"])
@@ -202,11 +200,11 @@ async def test_the_lock_goes_into_the_template_when_the_policies_go_and_back_whe
     async with operate():
         world = await guarded(bed, ns)
         plain = await template(world)
-        await bed.kubectl("delete", "-f", str(POLICIES))
+        await bed.kubectl("delete", "-f", str(FOLDER))
         await world.pinned()
         await world.settled()
         assert not await world.lock_table()
-        await bed.kubectl("apply", "-f", str(POLICIES))
+        await bed.kubectl("apply", "-f", str(FOLDER))
         await world.by_admission()
         await bed.until(lambda: _is(world, plain), what="the template as the user wrote it")
         await world.by_admission()
@@ -232,7 +230,7 @@ async def test_a_policy_that_does_not_lock_is_noticed_and_the_template_does_it(
             """It takes a moment until the changed policy counts: until then the next pod is locked, and is deleted."""
             if locks((await world.deployed())["spec"]):
                 return True
-            if await _runs_alone(world):
+            if await world.runs_alone():
                 await DEEDS["a deleted pod"](world)
             return False
 

@@ -25,13 +25,6 @@ PRINTS = ("python-telegram-bot", "aiogram", "pyTelegramBotAPI", "node-telegram-b
 words = {each.removeprefix("Conflict: ") for each in (WEBHOOK_ACTIVE, WEBHOOK_SET)}
 
 
-async def everything_said(world: World) -> str:
-    """All that the operator has written where a person can read it."""
-    resource = await world.kubectl("get", "tgbot", "shop", "-o", "json")
-    events = await world.kubectl("get", "events", "-o", "json")
-    return resource + events
-
-
 async def test_a_war_of_replicas_is_named_and_then_over(bed: Bed, ns: str, operate: Operate) -> None:
     world = await World.make(bed, ns)
     world.spec["conflict"] = {"clearAfterSeconds": UNHURRIED}
@@ -78,7 +71,7 @@ async def test_a_bot_that_lives_on_is_read_from_its_log_and_its_token_is_kept(
         said = await world.says("Conflicted", "True")
         assert said["reason"] in {"WebhookActive", "WebhookSet"}
         secret = world.bot.token.partition(":")[2]
-        assert secret not in await everything_said(world)
+        assert secret not in await world.all_said()
         assert secret not in operator.log_text()
 
 

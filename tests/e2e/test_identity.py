@@ -44,12 +44,6 @@ async def looked(world: World) -> None:
     await world.bed.until(current, what="a status of the present spec")
 
 
-async def all_said(world: World) -> str:
-    """Everything that a reader of the namespace can read of it from us."""
-    events = await world.kubectl("get", "events", "-o", "json")
-    return json.dumps(await world.status()) + events
-
-
 async def test_of_two_namespaces_the_younger_gets_no_pod_learns_no_name_and_takes_over(
     bed: Bed, ns: str, operate: Operate
 ) -> None:
@@ -73,8 +67,8 @@ async def test_of_two_namespaces_the_younger_gets_no_pod_learns_no_name_and_take
         await first.says("Ready", "False", "DuplicateBot", text="of another namespace")
         await second.settled()
         first.assert_never_two()
-        assert not re.search(rf"{first.ns}\b", await all_said(second))
-        assert not re.search(rf"{second.ns}\b", await all_said(first))
+        assert not re.search(rf"{first.ns}\b", await second.all_said())
+        assert not re.search(rf"{second.ns}\b", await first.all_said())
 
 
 async def test_the_younger_takes_over_from_a_deployment_that_was_adopted(bed: Bed, ns: str, operate: Operate) -> None:
@@ -125,7 +119,7 @@ async def test_a_secret_that_turns_invalid_stops_nobody(bed: Bed, ns: str, opera
         await world.says("Pinned", "True", text=f"locked on {world.bot.id}")
         assert (await world.only_pod())["metadata"]["uid"] == pod["metadata"]["uid"]
         assert (await world.deployed())["metadata"]["generation"] == generation
-        assert "hunter2" not in await all_said(world)
+        assert "hunter2" not in await world.all_said()
         await put_token(world, world.bot.token)
         await world.settled()
         world.assert_never_two()

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from tests.apiserver.admission import TABLE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
@@ -194,7 +196,7 @@ class World:
 
     async def lock_table(self) -> dict[str, str]:
         """What the lock table of the admission policies says."""
-        found = await self.bed.kube.get("configmaps", self.ns, "singleton-bot-locks")
+        found = await self.bed.kube.get("configmaps", self.ns, TABLE)
         return dict((found or {}).get("data") or {})
 
     async def by_admission(self) -> None:
@@ -206,6 +208,17 @@ class World:
 
         await self.bed.until(entered, what="an entry that pins")
         await self.settled()
+
+    async def runs_alone(self) -> bool:
+        """Whether there is one pod, ready, and one process."""
+        pods = await self.pods()
+        return len(pods) == 1 and is_ready(pods[0]) and len(self.bed.alive(self.bot)) == 1
+
+    async def all_said(self) -> str:
+        """Everything that the operator has written where a reader of the namespace can read it."""
+        resource = await self.kubectl("get", "tgbot", "shop", "-o", "json")
+        events = await self.kubectl("get", "events", "-o", "json")
+        return resource + events
 
     def operator_polls(self) -> list[Poll]:
         """What operators have asked Telegram for updates."""

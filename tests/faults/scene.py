@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bed.kube import path
-from tests.e2e.world import World, assert_healthy, delete, is_ready, locks, scale_to_two
+from tests.e2e.world import World, assert_healthy, delete, locks, scale_to_two
 from tests.faults.proxy import Proxy, ResetError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from _pytest.mark.structures import ParameterSet
     from aiohttp import web
 
     from tests.bed.bed import Bed, Operator
     from tests.e2e.world import Operate
-    from tests.faults.proxy import Forward
+    from tests.faults.proxy import Forward, Rule
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 # Python imports a module of this name when it starts: two minutes are longer than a test waits.
@@ -83,12 +83,8 @@ async def let_go(world: World) -> None:
         deployment = await world.deployed()
         return "singleton.bot/name" not in deployment["metadata"]["labels"] and not locks(deployment["spec"])
 
-    async def one_runs() -> bool:
-        pods = await world.pods()
-        return len(pods) == 1 and is_ready(pods[0]) and len(world.bed.alive(world.bot)) == 1
-
     await world.bed.until(released, patience=60, what="the Deployment is released")
-    await world.bed.until(one_runs, patience=60, what="its bot runs on")
+    await world.bed.until(world.runs_alone, patience=60, what="its bot runs on")
 
 
 DEEDS = {
@@ -168,6 +164,31 @@ def in_threes(cases: Iterable[str]) -> list[ParameterSet]:
     names = list(cases)
     threes = [names[start : start + 3] for start in range(0, len(names), 3)]
     return [pytest.param(three, id=" | ".join(three)) for three in threes]
+
+
+def under(
+    bed: Bed,
+    faults: Mapping[str, Callable[[Proxy], Rule]],
+    *,
+    strikes: int = 1,
+    then: Callable[[Proxy], object] = lambda _: None,
+) -> Callable[[str, Proxy, Operate], Awaitable[None]]:
+    """A case: four guarded bots meet a fault while their deeds are done, so many times, and all ends well.
+
+    `then` is done to the proxy once the fault is there.
+    """
+
+    async def run(case: str, proxy: Proxy, begin: Operate) -> None:
+        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
+            await bots.guarded()
+            rule = faults[case](proxy)
+            then(proxy)
+            await bots.deeds()
+            await bed.until(lambda: rule.struck >= strikes, what="the fault strikes often enough")
+            proxy.heal()
+            await bots.end_well(proxy, operator)
+
+    return run
 
 
 async def side_by_side(

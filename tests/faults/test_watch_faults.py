@@ -10,7 +10,7 @@ import pytest
 from tests.bed.bed import CRD
 from tests.e2e.world import World, assert_healthy, delete
 from tests.faults.proxy import Proxy, Rule, answered, failed, first, held, lost, reset, thrice, torn
-from tests.faults.scene import at_rest, behind, four_bots, in_threes, namespaces, side_by_side
+from tests.faults.scene import DEEDS, at_rest, behind, four_bots, in_threes, namespaces, side_by_side, under
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +35,7 @@ STREAMS: dict[str, Callable[[Proxy], Rule]] = {
 
 @pytest.mark.parametrize("streams", in_threes(STREAMS))
 async def test_at_every_event_the_stream(streams: list[str], bed: Bed, rights: Path) -> None:
-    async def run(stream: str, proxy: Proxy, begin: Operate) -> None:
-        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
-            await bots.guarded()
-            rule = STREAMS[stream](proxy)
-            await bots.deeds()
-            await bed.until(lambda: rule.struck, what="the fault strikes")
-            proxy.heal()
-            await bots.end_well(proxy, operator)
-
-    await side_by_side(streams, run, bed, rights)
+    await side_by_side(streams, under(bed, STREAMS), bed, rights)
 
 
 ANSWERS: dict[str, Callable[[Proxy], Rule]] = {
@@ -56,18 +47,8 @@ ANSWERS: dict[str, Callable[[Proxy], Rule]] = {
 
 @pytest.mark.parametrize("answers", in_threes(ANSWERS))
 async def test_the_streams_break_and_what_comes_then_is(answers: list[str], bed: Bed, rights: Path) -> None:
-    async def run(answer: str, proxy: Proxy, begin: Operate) -> None:
-        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
-            await bots.guarded()
-            rule = ANSWERS[answer](proxy)
-            proxy.reset()
-            await bots.deeds()
-            tries = 3 * 2 * len(bots.worlds)  # of each of our watches
-            await bed.until(lambda: rule.struck >= tries, what="the operator tries again")
-            proxy.heal()
-            await bots.end_well(proxy, operator)
-
-    await side_by_side(answers, run, bed, rights)
+    tries = 3 * 2 * len(DEEDS)  # of each of our watches
+    await side_by_side(answers, under(bed, ANSWERS, strikes=tries, then=Proxy.reset), bed, rights)
 
 
 async def test_connections_are_refused_for_a_while(bed: Bed, proxy: Proxy, begin: Operate) -> None:

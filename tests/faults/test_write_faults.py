@@ -15,7 +15,17 @@ import pytest_asyncio
 
 from tests.e2e.world import World, assert_healthy
 from tests.faults.proxy import Proxy, Rule, answered, dropped, unanswered
-from tests.faults.scene import WRITES, behind, four_bots, in_threes, kill_after, kill_before, namespaces, side_by_side
+from tests.faults.scene import (
+    DEEDS,
+    WRITES,
+    behind,
+    in_threes,
+    kill_after,
+    kill_before,
+    namespaces,
+    side_by_side,
+    under,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,16 +50,7 @@ FAULTS: dict[str, Callable[[Proxy], Rule]] = {
 
 @pytest.mark.parametrize("faults", in_threes(FAULTS))
 async def test_every_write(faults: list[str], bed: Bed, rights: Path) -> None:
-    async def run(fault: str, proxy: Proxy, begin: Operate) -> None:
-        async with four_bots(bed) as bots, begin(*bots.arguments) as operator:
-            await bots.guarded()
-            rule = FAULTS[fault](proxy)
-            await bots.deeds()
-            await bed.until(lambda: rule.struck >= 3 * len(bots.worlds), what="the operator tries again")
-            proxy.heal()
-            await bots.end_well(proxy, operator)
-
-    await side_by_side(faults, run, bed, rights)
+    await side_by_side(faults, under(bed, FAULTS, strikes=3 * len(DEEDS)), bed, rights)
 
 
 # --- Ended at a write -----------------------------------------------------------------------------------------------

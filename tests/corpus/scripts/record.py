@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bed import record_corpus
-from tests.bed.botenv import CACHE, Copy
+from tests.bed.botenv import CACHE, Copy, environment, started
 from tests.bed.telegram import Bot, Emulator
 
 if TYPE_CHECKING:
@@ -98,19 +98,9 @@ def _build(kind: str, folder: Path) -> None:
 async def running(name: str, telegram: Emulator, bot: Bot, log: Path) -> AsyncIterator[Copy]:
     """A copy of the bot `name`, killed when the block ends."""
     command = await asyncio.to_thread(argv, *commands()[name])
-    kept = {each: os.environ[each] for each in ("PATH", "HOME", "LANG") if each in os.environ}
-    extra = {"PYTHONUNBUFFERED": "1", "RUST_LOG": "info", "BOT_DEBUG": os.environ.get("BOT_DEBUG", "")}
-    env = kept | extra | {"BOT_TOKEN": bot.token, "TELEGRAM_API_URL": telegram.url}
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *command, env=env, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    copy = Copy(process, log)
-    try:
+    extra = {"RUST_LOG": "info", "BOT_DEBUG": os.environ.get("BOT_DEBUG", "")}
+    async with started(command, environment(telegram, bot, extra), log) as copy:
         yield copy
-    finally:
-        copy.send_signal(9)  # type: ignore[arg-type]  # SIGKILL
-        await process.wait()
 
 
 async def record(names: list[str]) -> None:
