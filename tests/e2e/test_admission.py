@@ -61,6 +61,32 @@ async def test_adopting_a_running_bot_restarts_nothing(bed: Bed, ns: str, operat
         world.assert_never_two()
 
 
+async def test_policies_that_have_just_come_are_not_relied_on(bed: Bed, ns: str, operate: Operate) -> None:
+    """Adopting right after installing them: nothing restarts, and Pinned is said only when the lock is sure to be."""
+    world = await World.make(bed, ns, grace=3)
+    await bed.kubectl("delete", "-f", str(FOLDER))
+    await bed.apply(world.plain())
+    await bed.until(world.runs_alone, what="the bot running")
+    before, pod = await template(world), await world.only_pod()
+    await bed.kubectl("apply", "-f", str(FOLDER))
+    async with operate():
+        await bed.apply(world.resource())
+        await world.says("Pinned", "False", "LockMissing", text="came a moment ago")
+        await world.says("Pinned", "True", "Pinned", text="at admission")
+        await DEEDS["a rollout restart"](world)
+        await world.by_admission()
+        assert await is_locked(world, await world.only_pod())
+        after = await template(world)
+        after["metadata"].pop("annotations")  # of the restart
+        assert after == before
+        assert (await world.only_pod())["metadata"]["uid"] != pod["metadata"]["uid"]
+        world.assert_never_two()
+    async with operate():  # one that has just started goes on from there
+        await world.edit(suspend=True)
+        await world.says("Ready", "False", "Suspended")
+        assert (await world.condition("Pinned"))["status"] == "True"
+
+
 SOME = ("a rollout", "a deleted pod", "a rollback A-B-A", "a scale 1-0-1", "a strategy change in a rollout")
 
 

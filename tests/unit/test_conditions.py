@@ -338,6 +338,16 @@ PINNED: Table = {
         "True Pinned",
         ["at admission"],
     ),
+    "by admission policies that came a moment ago": (
+        world(deployment=pinned(lock=None), admission=replace(ENFORCED, new=True)),
+        "False LockMissing",
+        [DEPLOYMENT, "a moment ago"],
+    ),
+    "by the template, until the admission policies are older": (
+        world(admission=replace(ENFORCED, new=True)),
+        "True Pinned",
+        [DEPLOYMENT],
+    ),
     "by the admission policies, whose table lacks it": (
         world(deployment=pinned(lock=None), admission=Admission(policies=POLICIES)),
         "False LockMissing",
@@ -733,6 +743,22 @@ def remembering(seen: Observed, status: Json) -> Observed:
     """The same world, with this status stored."""
     assert seen.bot is not None
     return replace(seen, bot=replace(seen.bot, status=status))
+
+
+# --- Policies whose age is not known --------------------------------------------------------------------------------
+
+
+def test_an_operator_that_has_just_started_keeps_to_what_it_said_of_the_policies() -> None:
+    sure = world(deployment=pinned(lock=None), admission=ENFORCED)
+    unsure = replace(sure, admission=replace(ENFORCED, new=True))
+    before = status_of(sure)
+    assert status_of(remembering(unsure, before)) == before
+
+
+def test_but_not_to_what_it_said_of_another_lock() -> None:
+    without = world(telegram_bot(spec=adopts(lock="None")), deployment=pinned(lock=None), admission=ENFORCED)
+    unsure = world(deployment=pinned(lock=None), admission=replace(ENFORCED, new=True))
+    assert said(status_of(remembering(unsure, status_of(without))), "Pinned")[:2] == ("False", "LockMissing")
 
 
 # --- Times ----------------------------------------------------------------------------------------------------------

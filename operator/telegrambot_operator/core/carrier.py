@@ -29,14 +29,16 @@ class Carrier(StrEnum):
 class Admission:
     """What is known of the admission policies, seen from one bot.
 
-    `policies`: those of ours that are installed. `table`: what the namespace's lock table says, and `problem` why it
-    cannot be written. `in_force`: whether every API server must have heard of the bot's entry. `failed`: which pod
+    `policies`: those of ours that are installed, and `new` whether an API server may not go by them yet, since they
+    came a moment ago. `table`: what the namespace's lock table says, and `problem` why it cannot be written.
+    `in_force`: whether every API server must have heard of the bot's entry, and of the policies. `failed`: which pod
     they did not lock, while they were as they are now.
     """
 
     policies: frozenset[str] = frozenset()
     table: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    new: bool = False
     in_force: bool = False
     failed: str = ""
 

@@ -81,10 +81,24 @@ def _lock_missing(view: View, spec: TelegramBotSpec, deployment: Deployment) -> 
         return None
     if seen.unlocked:
         return no(Reason.LOCK_MISSING, f"{seen.unlocked} was born without its lock{note(seen.admission)}")
-    told = by_admission(seen, view.bot) and in_force(seen, view.bot, spec)
-    if told or desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
+    if desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
         return None
+    if by_admission(seen, view.bot) and in_force(seen, view.bot, spec):
+        return _policies_are_new(view, spec)
     return no(Reason.LOCK_MISSING, f"Deployment {deployment.name} lacks the lock in its pod template")
+
+
+def _policies_are_new(view: View, spec: TelegramBotSpec) -> Verdict | None:
+    """Whether an API server may still make pods without the lock.
+
+    An operator that has just started does not know how old the policies are; what it said before that stays.
+    """
+    before = view.said_before(ConditionType.PINNED)
+    said = before is not None and before["status"] == "True" and _lock_sentence(view, spec) in before["message"]
+    if said or not view.seen.admission.new:
+        return None
+    why = "the admission policies came a moment ago, and the API server may not go by them yet"
+    return no(Reason.LOCK_MISSING, f"Deployment {view.bot.target}: {why}; nothing locks its pods until then")
 
 
 def _autoscaler_sentence(found: tuple[str, ...], deployment: Deployment) -> str:
@@ -99,11 +113,15 @@ def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
     if later:
         return yes(Reason.NOT_YET_ENFORCED, f"pinned; not yet enforced by this version: {'; '.join(later)}")
     held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
-    lock = "without a lock" if spec.lock is Lock.NONE else f"locked on {view.seen.identity}"
-    lock += ", one turn at a time" if desired.is_gated(spec) else ""
-    lock += " at admission" if spec.lock is not Lock.NONE and by_admission(view.seen, view.bot) else ""
     notes = f"{note(view.seen.admission)}{_token_note(view)}"
-    return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {lock}{notes}")
+    return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {_lock_sentence(view, spec)}{notes}")
+
+
+def _lock_sentence(view: View, spec: TelegramBotSpec) -> str:
+    if spec.lock is Lock.NONE:
+        return "without a lock"
+    turns = ", one turn at a time" if desired.is_gated(spec) else ""
+    return f"locked on {view.seen.identity}{turns}{' at admission' if by_admission(view.seen, view.bot) else ''}"
 
 
 def not_yet_enforced(spec: TelegramBotSpec) -> list[str]:

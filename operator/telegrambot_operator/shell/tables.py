@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
 AGAIN_SECONDS = 2.0  # where the API server did not answer
-# An API server that has not heard of a write for so long is not healthy: it watches the tables.
+# An API server that has not heard of a write for so long is not healthy: it watches the tables, and takes in changed
+# policies once a second (k8s.io/apiserver, pkg/admission/plugin/policy/generic, PolicyRefreshInterval).
 HEARD_SECONDS = 10.0
 _POLICIES = {
     names.POLICY_LOCK: (MUTATING_POLICIES, MUTATING_BINDINGS),
@@ -72,6 +73,8 @@ class Tables:
         self._changed = changed
         self._all_changed = all_changed
         self._policies: dict[str, Version] = {}
+        self._installed_since: float | None = None
+        self._policies_heard = False
         self._watched: dict[Key, _Watched] = {}
         self._problems: dict[str, str] = {}
         self.tables: Informer[ConfigMap] = Informer(
@@ -115,13 +118,14 @@ class Tables:
             policies=frozenset(self._policies),
             table=self._data(namespace),
             problem=problem,
+            new=self._settling,
             in_force=watched is not None and self._heard(watched),
             failed=watched.failed if watched and watched.failed_under == self._policies else "",
         )
 
-    @staticmethod
-    def _heard(watched: _Watched) -> bool:
-        return watched.entry is not None and time.monotonic() - watched.since >= HEARD_SECONDS
+    def _heard(self, watched: _Watched) -> bool:
+        old_enough = watched.entry is not None and time.monotonic() - watched.since >= HEARD_SECONDS
+        return old_enough and self._policies_heard
 
     def births(self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod]) -> str:
         """Note which pods are new, and return which was born under the bot's entry without the lock, "" if none."""
@@ -145,9 +149,10 @@ class Tables:
     def seconds_until_heard(self, key: Key) -> float | None:
         """Return for how long the bot's entry is still too young to rely on, or None where it is not."""
         watched = self._watched.get(key)
-        if watched is None or watched.entry is None or self._heard(watched):
+        if watched is None or watched.entry is None:
             return None
-        return HEARD_SECONDS - (time.monotonic() - watched.since)
+        left = HEARD_SECONDS - (time.monotonic() - watched.since)
+        return left if left > 0 else None
 
     def forget(self, key: Key) -> None:
         """Forget a bot that is gone."""
@@ -193,15 +198,28 @@ class Tables:
                 continue
             self._take(found)
             looked()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(HEARD_SECONDS if self._settling else LOOK_SECONDS)
+
+    @property
+    def _settling(self) -> bool:
+        return self._installed_since is not None and not self._policies_heard
 
     def _take(self, found: dict[str, Version]) -> None:
-        if found == self._policies:
-            return
+        """Take in what is installed. What is there after a while as well is heard of, by every API server.
+
+        One that is changed later is relied on at once: a pod that it does not lock is to be noticed.
+        """
+        before, now = (self._policies, self._policies_heard), time.monotonic()
         if found.keys() != self._policies.keys():
-            log.info("admission policies in force: %s", ", ".join(found) or "none")
+            log.info("admission policies installed: %s", ", ".join(found) or "none")
+        if not Admission(policies=frozenset(found)).installed:
+            self._installed_since = None
+        elif self._installed_since is None:
+            self._installed_since = now
+        self._policies_heard = self._installed_since is not None and now - self._installed_since >= HEARD_SECONDS
         self._policies = found
-        self._all_changed()
+        if (self._policies, self._policies_heard) != before:
+            self._all_changed()
 
     async def _look(self) -> dict[str, Version]:
         found: dict[str, Version] = {}
