@@ -132,7 +132,11 @@ def _answered(request: Request, answer: Answer) -> bytes:
     match request.name:
         case "lease":
             return _lease_body(*answer.facts)
-        case "find" | "list":
+        case "find":
+            if not answer.facts:
+                raise KubeError(404, "NotFound", "there is no such pod")
+            return _pod_body(answer.facts[0])
+        case "list":
             return _listed(answer.facts)
         case "beat":
             renewed = "later" if answer.facts[0] else "before"
@@ -157,7 +161,7 @@ def _asked(method: str, path: str, query: Mapping[str, str] | None, body: Any) -
             what = "node" if kind == "nodes" else "beat" if "kube-node-lease" in parts else "lease"
             return Request(what, (_number(name),))
         case "GET", "pods":
-            return _asked_for_pods(query or {})
+            return Request("find", (_number(name),)) if name else _asked_for_pods(query or {})
         case (("PATCH" | "POST"), "leases"):
             return _taking(name, body)
         case "PATCH", "pods" if isinstance(body, list):
@@ -173,8 +177,6 @@ def _number(name: str) -> int:
 
 
 def _asked_for_pods(query: Mapping[str, str]) -> Request | None:
-    if "fieldSelector" in query:
-        return Request("find", (_number(query["fieldSelector"]),))
     key, _, value = query.get("labelSelector", "").partition("=")
     return Request("list", (_number(value),)) if key == names.LABEL_BOT else None
 

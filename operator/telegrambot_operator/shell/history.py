@@ -54,6 +54,10 @@ class History:
         while len(self._ended) > KEPT_ENDS:
             del self._ended[next(iter(self._ended))]
 
+    def ended(self, uid: str) -> bool:
+        """Return whether no process of a pod is left, so that nothing of its node matters."""
+        return uid in self._ended
+
     def missed(self, uid: str, heartbeat: str, ready_since: str = "") -> Vanished | None:
         """Return what is known of a pod that a live read did not find, or None where its process was seen to end.
 
@@ -61,7 +65,7 @@ class History:
         heard of, and again some while later, and its node was not lost in between, which `ready_since` would show; the
         time is our own and runs steadily.
         """
-        if uid in self._ended:
+        if self.ended(uid):
             return None
         while len(self._missed) > KEPT_ENDS:
             del self._missed[next(iter(self._missed))]

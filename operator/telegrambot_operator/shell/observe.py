@@ -140,7 +140,7 @@ class Observer:
         self._follow(bot, deployment, pods, patterns)
         claim = await self._claim(bot, identity, pods, failures)
         ended = await self._holders.look(claim, pods, failures) if claim else {}
-        asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and ended else set())
+        asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and any(ended.values()) else set())
         return Observed(
             namespace=bot.namespace,
             name=bot.name,
@@ -303,8 +303,8 @@ class Observer:
     async def _claim(self, bot: Bot, identity: str, pods: Sequence[Pod], failures: list[Failure]) -> Claim | None:
         """Read whose turn it is, where that matters: while a pod is held, and until it is noted where the bot runs."""
         running = [pod for pod in pods if may_poll(pod)]
-        settled = len(running) == 1 and self._turns.is_noted(identity, running[0])
-        if not desired.is_gated(bot.spec) or (settled and not any(pod.gated for pod in pods)):
+        to_note = len(running) == 1 and not self._turns.is_noted(identity, running[0])
+        if not desired.is_gated(bot.spec) or not (to_note or any(pod.gated for pod in pods)):
             return None
         try:
             return await self._turns.claim(identity)
