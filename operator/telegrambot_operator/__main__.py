@@ -16,6 +16,7 @@ from . import settings as configuration
 from .core.redact import redact
 from .settings import SettingError, Settings
 from .shell import watch
+from .shell.doctor import Doctor, Kind, Target
 from .shell.doctor_log import DoctorLog
 from .shell.kube import Kube, namespace_of_context
 from .shell.letgo import Release, Scope
@@ -29,9 +30,11 @@ STOP_SECONDS = 3.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 wrong settings, 3 a log could not be read."""
     options = _parser().parse_args(arguments)
-    if options.command == "doctor":
-        return _doctor(options)
+    if options.command == "doctor" and options.log:
+        return _doctor_log(options)
     try:
+        if options.command == "doctor":
+            return _doctor(options)
         settings = configuration.read(os.environ, options.namespace, verbose=options.verbose)
         if options.command == "release":
             scope = _scope(options, settings)
@@ -54,15 +57,35 @@ def _say(line: str) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Read logs, and return the exit code; 1 also where nobody reads what is written."""
-    doctor = DoctorLog(
-        _write, lambda why: sys.stderr.write(f"telegrambot-operator: {why}\n"), as_json=options.o == "json"
-    )
+    """Look at bots, and return the exit code. Raises SettingError."""
+    settings = configuration.read(os.environ, [options.namespace] if options.namespace else ())
+    target = _target(options, settings)
+    as_json = options.o == "json"
+
+    def work(kube: Kube) -> Coroutine[Any, Any, int]:
+        return Doctor(kube, settings.telegram_api_url, _write, _complain, as_json=as_json).run(target)
+
+    return _unless_unread(lambda: asyncio.run(_with_kube(settings, work)))
+
+
+def _doctor_log(options: argparse.Namespace) -> int:
+    """Read logs, and return the exit code."""
+    if options.name or options.all or options.namespace:
+        return _wrong("--log reads files and no cluster: give it alone, without NAME, -A and -n")
+    return _unless_unread(lambda: DoctorLog(_write, _complain, as_json=options.o == "json").run(options.log))
+
+
+def _unless_unread(command: Callable[[], int]) -> int:
+    """Run a command, and return its exit code; 1 where nobody reads what it writes."""
     try:
-        return doctor.run(options.log)
+        return command()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _complain(why: str) -> None:
+    sys.stderr.write(f"telegrambot-operator: {redact(why)}\n")
 
 
 def _write(text: str) -> None:
@@ -129,14 +152,26 @@ def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser(
         "doctor",
-        help="say what cut off a bot, from logs at hand",
-        description="Reads bots' logs of any library, size and encoding, and says which of Telegram's 409 conflicts "
-        "are in them, when, and what to do. Needs no cluster. Exit code: 0 no conflict, 1 conflicts, 2 wrong usage, "
-        "3 a file could not be read.",
+        help="say what is wrong with a bot, from the cluster or from logs at hand",
+        usage="telegrambot-operator doctor [NAME | -A] [-n NS] [-o table|json]\n"
+        "       telegrambot-operator doctor --log FILE... [-o table|json]",
+        description="Goes through the checklist of a bot's deployment with your own kubeconfig, and says of each check "
+        "whether it passes, why, and what to do. Reads only; needs no operator. For deployment/NAME it needs no "
+        "TelegramBot either, and ends with the manifest of the one that would adopt it. Exit code: 0 all passes, 1 "
+        "something fails, 2 wrong usage, 3 nothing fails but something is unknown. With --log it reads logs of any "
+        "library, size and encoding instead, and says which of Telegram's 409 conflicts are in them, when, and what to "
+        "do; it needs no cluster then. Exit code: 0 no conflict, 1 conflicts, 2 wrong usage, 3 a file could not be "
+        "read.",
     )
-    command.add_argument("--log", nargs="+", required=True, metavar="FILE", help="the logs; - is standard input")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "name", nargs="?", metavar="NAME", help="a TelegramBot, or deployment/NAME. Default: all TelegramBots there"
+    )
+    which.add_argument("-A", "--all-namespaces", dest="all", action="store_true", help="the bots of all namespaces")
+    command.add_argument("-n", "--namespace", metavar="NS", help="where. Default: that of the kubeconfig's context")
+    command.add_argument("--log", nargs="+", metavar="FILE", help="read these logs; - is standard input")
     command.add_argument(
-        "-o", choices=("table", "json"), default="table", help="a table, or a JSON object for each file"
+        "-o", choices=("table", "json"), default="table", help="a table, or a JSON object a line for each bot or file"
     )
 
 
@@ -146,15 +181,31 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _target(options: argparse.Namespace, settings: Settings) -> Target:
+    """Return what the doctor is to look at. Raises SettingError."""
+    if options.all and options.namespace:
+        raise SettingError("-A: looks at all namespaces; leave out -n, or -A")
+    namespace = None if options.all else _namespaces(settings)[0]
+    if options.name is None:
+        return Target(namespace)
+    kind, name = configuration.kind_and_name(options.name)
+    return Target(namespace, name, Kind.DEPLOYMENT if kind == "deployment" else Kind.BOT)
+
+
+def _namespaces(settings: Settings) -> tuple[str, ...]:
+    """Return the namespaces that are named, else that of the kubeconfig's context. Raises SettingError."""
+    if settings.namespaces:
+        return settings.namespaces
+    try:
+        return (namespace_of_context(settings.kubeconfig),)
+    except _NO_KUBECONFIG as error:
+        raise SettingError(_unusable(error)) from None
+
+
 def _scope(options: argparse.Namespace, settings: Settings) -> Scope:
     """Return what is to be released. Raises SettingError."""
     name = None if options.all else configuration.bot_name(options.name)
-    namespaces = settings.namespaces
-    if name is not None and not namespaces:
-        try:
-            namespaces = (namespace_of_context(settings.kubeconfig),)
-        except _NO_KUBECONFIG as error:
-            raise SettingError(_unusable(error)) from None
+    namespaces = settings.namespaces if name is None else _namespaces(settings)
     return Scope(
         name, namespaces, settings.operator_namespace, options.now, dry_run=options.dry_run, patience=options.timeout
     )

@@ -81,6 +81,20 @@ def bot_name(text: str) -> str:
     return text
 
 
+_KINDS = {
+    **dict.fromkeys(("deployment", "deployments", "deploy", "deployment.apps", "deployments.apps"), "deployment"),
+    **dict.fromkeys(("telegrambot", "telegrambots", "tgbot", "telegrambots.singleton.bot"), "telegrambot"),
+}
+
+
+def kind_and_name(text: str) -> tuple[str, str]:
+    """Return kind (`deployment` or `telegrambot`) and name of what is given as [KIND/]NAME. Raises SettingError."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind.lower() not in _KINDS:
+        raise SettingError(f"NAME: {kind!r} cannot be looked at; use the name of a TelegramBot, or deployment/NAME")
+    return _KINDS[kind.lower()] if slash else "telegrambot", bot_name(name)
+
+
 def _operator_namespace(environment: Mapping[str, str]) -> str:
     """Where the Leases are: all operators of a cluster must mean the same place, wherever they run."""
     name = environment.get("OPERATOR_NAMESPACE") or OPERATOR_NAMESPACE

@@ -203,7 +203,9 @@ def test_what_was_found_before_a_file_broke_is_told(
     assert "broken.log could not be read: Input/output error" in printed.err
 
 
-@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--log"], ["doctor", "--log", "x", "-o", "yaml"]])
+@pytest.mark.parametrize(
+    "arguments", [["doctor", "shop", "-A"], ["doctor", "--log"], ["doctor", "--log", "x", "-o", "yaml"]]
+)
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)

@@ -54,6 +54,11 @@ def named(findings: Iterable[Finding]) -> Iterator[Conflict]:
     yield from (_as(GET_UPDATES, each) for each in waiting)
 
 
+def as_told(kind: ConflictKind) -> str:
+    """Return the name of a conflict of this kind, the commonest one where only its status is known."""
+    return _NAMES.get(kind, GET_UPDATES)
+
+
 def _as(name: str, finding: Finding) -> Conflict:
     return Conflict(name, finding.time, finding.evidence)
 
