@@ -74,8 +74,7 @@ async def cell(free: Stages, fault: Fault, variant: Variant) -> Figures:
         return await play(free, fault, variant, around)
     count = Kill()
     await play(free, fault, variant, count.around)
-    moments = KILLS if fault.promised(variant) else ["after"]
-    kills = [Kill(when, nth) for nth in range(1, count.writes + 1) for when in moments]
+    kills = [Kill(when, nth) for nth in range(1, count.writes + 1) for when in KILLS]
     async with asyncio.TaskGroup() as group:  # one that fails ends the others
         runs = [group.create_task(play(free, fault, variant, kill.around)) for kill in kills]
     struck = [run.result() for kill, run in zip(kills, runs, strict=True) if kill.struck]

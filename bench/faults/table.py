@@ -9,8 +9,8 @@ from math import comb
 from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.faults.handover import YARDSTICKS
 from bench.faults.play import NO_END, STOPPING, WATCHED
-from bench.faults.variants import STATEFUL
 from tests.bed import controlplane
 
 if TYPE_CHECKING:
@@ -49,9 +49,11 @@ HANDOVER = """\
 ## The handover
 
 Seconds from the end of the old process to the start of the new one, in the plain case: the median of {runs} runs, in
-which the columns took turns. With `Scheduler` it is promised to be no longer than a StatefulSet's: not longer than the
-run beside it in so many of them that chance cannot explain it. With `Gate` the new pod also waits for the operator,
-which looks at all others first.
+which the columns took turns. With `Scheduler` it is promised to be no longer than what Kubernetes needs by itself: not
+longer than the run beside it in so many of them that chance cannot explain it. For a deleted pod that is what a
+StatefulSet needs (a plain Deployment has two then). For a rollout it is what the Deployment needs without an operator:
+its controller makes a new ReplicaSet before it makes a pod, which a StatefulSet does without. With `Gate` the new pod
+also waits for the operator, which looks at all others first.
 """
 
 DETAILS = """\
@@ -82,10 +84,10 @@ class Table:
     def broken(self) -> list[str]:
         """Each promise that was not kept, and each cell that was not measured, as a sentence."""
         slow = [
-            f"the handover of {row}, {name}: nearly always longer than a StatefulSet's"
+            f"the handover of {row}, {name}: nearly always longer than that of a {YARDSTICKS[row].name}"
             for row, columns in self.handovers.items()
             for name, seconds in columns.items()
-            if name.startswith("Scheduler") and longer(seconds, columns[STATEFUL.name])
+            if name.startswith("Scheduler") and longer(seconds, columns[YARDSTICKS[row].name])
         ]
         return slow + [
             f"{fault.name}, {variant.name}: {told(self.cells[fault.name, variant.name])}"
@@ -152,8 +154,11 @@ def longer(seconds: Sequence[float], yardstick: Sequence[float]) -> bool:
 def handovers(all_of: Handovers) -> str:
     """The table of the plain handovers: the median of each row and column."""
     runs = min(len(each) for columns in all_of.values() for each in columns.values())
-    names = list(next(iter(all_of.values())))
-    rows = [[row, *(f"{median(columns[name]):.3f} s" for name in names)] for row, columns in all_of.items()]
+    names = max((list(columns) for columns in all_of.values()), key=len)
+    rows = [
+        [row, *(f"{median(columns[name]):.3f} s" if name in columns else NO_CELL for name in names)]
+        for row, columns in all_of.items()
+    ]
     return HANDOVER.format(runs=runs) + "\n" + rendered(["", *names], rows)
 
 

@@ -129,13 +129,11 @@ def _answered(request: Request, answer: Answer) -> bytes:
     """Return an answer as the API server gives it. Raises KubeError."""
     if answer.status != 200:
         raise KubeError(answer.status, "Failed", "the request failed")
+    if request.name == "find" and not answer.facts:
+        raise KubeError(404, "NotFound", "there is no such pod")
     match request.name:
         case "lease":
             return _lease_body(*answer.facts)
-        case "find":
-            if not answer.facts:
-                raise KubeError(404, "NotFound", "there is no such pod")
-            return _pod_body(answer.facts[0])
         case "list":
             return _listed(answer.facts)
         case "beat":
@@ -143,7 +141,7 @@ def _answered(request: Request, answer: Answer) -> bytes:
             return json.dumps({"metadata": {}, "spec": {"renewTime": renewed}}).encode()
         case "node":
             return _node_body(request.facts[0], answer.facts[0])
-        case "open" | "delete":
+        case "find" | "open" | "delete":
             return _pod_body(answer.facts[0])
     return b"{}"
 

@@ -10,6 +10,7 @@ from bench.faults.faults import FAULTS, Fault
 from bench.faults.play import Figures, worst
 from bench.faults.readme import BEGIN, END, copied
 from bench.faults.table import Table, longer
+from bench.faults.table import handovers as handovers_told
 from bench.faults.variants import PLAIN, VARIANTS, Variant
 
 ROOT = Path(__file__).parents[2]
@@ -94,10 +95,28 @@ def test_a_handover_is_longer_when_chance_cannot_explain_it(case: str, seconds: 
     assert longer(seconds, TENTH) is is_longer, case
 
 
-@pytest.mark.parametrize(("column", "broken"), [("Scheduler, adopted", 1), ("Gate, adopted", 0)])
-def test_only_the_default_lock_promises_a_handover_as_short_as_a_statefulset(column: str, broken: int) -> None:
-    handovers = {"a deleted pod": {column: [0.2] * 10, "StatefulSet": TENTH}}
+@pytest.mark.parametrize(
+    ("row", "beside"),
+    [
+        ("a deleted pod", {"StatefulSet": TENTH}),
+        ("a rollout restart", {"Deployment": TENTH, "StatefulSet": [0.01] * 10}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("column", "seconds", "broken"),
+    [("Scheduler, adopted", 0.2, 1), ("Scheduler, adopted", 0.1, 0), ("Gate, adopted", 0.2, 0)],
+)
+def test_only_the_default_lock_promises_a_handover_as_short_as_kubernetes_own(
+    row: str, beside: dict[str, list[float]], column: str, seconds: float, broken: int
+) -> None:
+    handovers = {row: {column: [seconds] * 10, **beside}}
     assert len(Table([], [], handovers=handovers).broken()) == broken
+
+
+def test_a_column_that_hands_nothing_over_has_no_cell() -> None:
+    columns = {"StatefulSet": TENTH}
+    text = handovers_told({"a deleted pod": columns, "a rollout restart": {"Deployment": TENTH, **columns}})
+    assert "| a deleted pod | – | 0.100 s |" in text
 
 
 def test_the_readme_says_what_the_fault_table_says() -> None:
