@@ -65,6 +65,10 @@ class Reason(StrEnum):
 
     # Ready
     RUNNING = "Running"
+    NOT_POLLING = "NotPolling"
+    WEBHOOK_MISSING = "WebhookMissing"
+    WEBHOOK_ELSEWHERE = "WebhookElsewhere"
+    WEBHOOK_FAILING = "WebhookFailing"
     SUSPENDED = "Suspended"
     STARTING = "Starting"
     WAITING_FOR_TURN = "WaitingForTurn"
@@ -93,7 +97,6 @@ class Reason(StrEnum):
     NOT_PINNED = "NotPinned"
     AUTOSCALER_FOUND = "AutoscalerFound"
     PATCH_DENIED = "PatchDenied"
-    NOT_YET_ENFORCED = "NotYetEnforced"
     # Conflicted
     NO_CONFLICT = "NoConflict"
     TERMINATING_POD = "TerminatingPod"
@@ -107,6 +110,14 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     REPAIRING = "Repairing"
     NOT_STALLED = "NotStalled"
+
+
+class EventReason(StrEnum):
+    """What an Event tells that is not the reason of a condition."""
+
+    WEBHOOK_DELETED = "WebhookDeleted"
+    WEBHOOK_SET = "WebhookRepaired"
+    NOT_POLLING_RESTARTED = "NotPollingRestarted"
 
 
 _LABEL_MAX = 63

@@ -15,6 +15,8 @@ from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Failure, Later, Observed, TokenState, TokenView
 from telegrambot_operator.core.records import Pod
 from telegrambot_operator.core.turn import Claim, Vanished
+from telegrambot_operator.core.webhooks import Hook
+from telegrambot_operator.core.word import Word
 from telegrambot_operator.names import ConditionType, Reason
 from tests.unit.worlds import (
     BOT,
@@ -58,6 +60,11 @@ UNWELL = Failure("patch", "pods", 500, "etcd is away")
 SERVING = [pod("bot-a")]
 SUSPENDED = telegram_bot(spec=adopts(suspend=True))
 TOKENLESS = telegram_bot(spec=adopts(token=None))
+BY_WEBHOOK = telegram_bot(spec=adopts(delivery="Webhook", webhook={"url": "https://shop.example/"}))
+# What Telegram says; test_telling.py has more of it.
+DEAF = Word(fresh=True, hook=Hook.WANTED, deaf=True, waiting=20)
+UNHOOKED, HOOKED = Word(fresh=True, hook=Hook.MISSING), Word(fresh=True, hook=Hook.OTHER, host="old.example")
+FAILING = Word(fresh=True, hook=Hook.WANTED, failing=True, waiting=5, error="Connection refused")
 HUNG = [pod("bot-a", terminating=900)]
 STOPPED = [pod("bot-a", terminating=900, containers=[ended()])]
 BACK = {"node-1": node(since=-5)}
@@ -93,6 +100,10 @@ Table = dict[str, tuple[Observed, str, list[str]]]
 
 READY: Table = {
     "one ready pod, pinned, no conflict": (world(pods=SERVING), "True Running", ["bot-a", "node-1"]),
+    "a ready pod that fetches nothing": (world(pods=SERVING, word=DEAF), "False NotPolling", ["bot-a", "20 updates"]),
+    "a webhook is missing": (world(BY_WEBHOOK, pods=SERVING, word=UNHOOKED), "False WebhookMissing", ["shop.example"]),
+    "another webhook is set": (world(BY_WEBHOOK, pods=SERVING, word=HOOKED), "False WebhookElsewhere", ["old.example"]),
+    "deliveries fail": (world(BY_WEBHOOK, pods=SERVING, word=FAILING), "False WebhookFailing", ["Connection refused"]),
     "suspended": (world(SUSPENDED, deployment=pinned(replicas=0)), "False Suspended", ["on purpose"]),
     "suspended, its pod still there": (
         world(SUSPENDED, deployment=pinned(replicas=0), pods=[pod(terminating=-5)]),
@@ -413,31 +424,6 @@ PINNED: Table = {
         world(deployment=gated()),
         "False LockMissing",
         [DEPLOYMENT],
-    ),
-    "remedy: FixWebhook": (
-        world(telegram_bot(spec=adopts(conflict={"remedy": "FixWebhook"}))),
-        "True NotYetEnforced",
-        ["conflict.remedy: FixWebhook"],
-    ),
-    "notPolling": (
-        world(telegram_bot(spec=adopts(notPolling={"policy": "Restart"}))),
-        "True NotYetEnforced",
-        ["notPolling"],
-    ),
-    "notPolling with another time": (
-        world(telegram_bot(spec=adopts(notPolling={"afterSeconds": 60}))),
-        "True NotYetEnforced",
-        ["notPolling"],
-    ),
-    "delivery: Webhook": (
-        world(telegram_bot(spec=adopts(delivery="Webhook", webhook={"url": "https://shop.example/"}))),
-        "True NotYetEnforced",
-        ["webhook.url"],
-    ),
-    "several of them": (
-        world(telegram_bot(spec=adopts(notPolling={"policy": "Restart"}, conflict={"remedy": "FixWebhook"}))),
-        "True NotYetEnforced",
-        ["notPolling", "FixWebhook"],
     ),
 }
 

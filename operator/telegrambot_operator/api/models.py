@@ -275,12 +275,32 @@ class BotStatus(Model):
     username: str | None = None
 
 
+class WebhookRepair(Model):
+    """The operator's last repair of the webhook."""
+
+    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] | None = Field(
+        default=None, description="The generation of this resource that it was made for."
+    )
+    problem: str | None = Field(default=None, description="What Telegram answered, if it refused.")
+
+
 class WebhookStatus(Model):
     """The webhook as Telegram reports it."""
 
-    host: str | None = None
-    pending_updates: int | None = None
-    last_error: str | None = None
+    host: str | None = Field(default=None, description="The host that Telegram delivers to; no more of the URL.")
+    pending_updates: int | None = Field(
+        default=None, description="At least so many updates wait, in steps of 1, 2, 5; told while they pile up."
+    )
+    last_error: str | None = Field(default=None, description="Why Telegram could not deliver, for an hour.")
+    repaired: WebhookRepair | None = None
+
+
+class NotPollingStatus(Model):
+    """Restarts of a bot that was ready and fetched no updates."""
+
+    restarts: int | None = Field(default=None, description="How many, since it was last well for an hour.")
+    last_restart: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
 
 
 class LastConflict(Model):
@@ -317,4 +337,5 @@ class TelegramBotStatus(Model):
     restarts: int | None = Field(default=None, description="Container restarts of the pod.")
     bot: BotStatus | None = None
     webhook: WebhookStatus | None = None
+    not_polling: NotPollingStatus | None = None
     last_conflict: LastConflict | None = None

@@ -1,7 +1,9 @@
 """What to do, as data. Every action names its object by uid, so that it can never hit a successor of the same name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from ..api.models import SecretKeyRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class DeletePod:
     why: str
     proven: bool = False  # that no process of it is left
     by_silence: bool = False  # ... as long as Telegram is silent
+    deaf: bool = False  # it serves, and fetches no updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,19 @@ class WriteTable:
     data: dict[str, str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class FixWebhook:
+    """Set the webhook to `url`, or delete it where that is None, if it is still not so. No update is dropped."""
+
+    namespace: str
+    identity: str
+    secret: SecretKeyRef
+    generation: int
+    url: str | None = field(repr=False)
+    reason: str
+    why: str
+
+
 Action = (
     WriteTable
     | LabelPod
@@ -118,21 +134,24 @@ Action = (
     | DeletePod
     | ClaimTurn
     | OpenPod
+    | FixWebhook
 )
+
+
+_REQUESTS: dict[type[Action], tuple[str, str]] = {
+    WriteTable: ("patch", "configmaps"),
+    LabelPod: ("patch", "pods"),
+    KeepPod: ("patch", "pods"),
+    OpenPod: ("patch", "pods"),
+    ClaimTurn: ("patch", "leases.coordination.k8s.io"),
+    PatchDeployment: ("patch", "deployments.apps"),
+    ApplyDeployment: ("patch", "deployments.apps"),
+    EmptyReplicaSet: ("patch", "replicasets.apps"),
+    DeletePod: ("delete", "pods"),
+    FixWebhook: ("list", "pods"),  # the only request of it to the API server: a live look comes first
+}
 
 
 def describe(action: Action) -> tuple[str, str]:
     """Return verb and resource of the request that an action makes, as an admin writes them into a Role."""
-    match action:
-        case WriteTable():
-            return "patch", "configmaps"
-        case LabelPod() | KeepPod() | OpenPod():
-            return "patch", "pods"
-        case ClaimTurn():
-            return "patch", "leases.coordination.k8s.io"
-        case PatchDeployment() | ApplyDeployment():
-            return "patch", "deployments.apps"
-        case EmptyReplicaSet():
-            return "patch", "replicasets.apps"
-        case DeletePod():
-            return "delete", "pods"
+    return _REQUESTS[type(action)]

@@ -18,6 +18,7 @@ from .plan import Plan, candidates
 from .records import Pod
 from .verdicts import judge
 from .view import Verdict, View
+from .word import Repair
 
 Json = dict[str, Any]
 MESSAGE_LIMIT = 1024
@@ -40,6 +41,8 @@ def status(seen: Observed, bot: Bot, plan: Plan, now: datetime) -> Json:
         "deployment": seen.deployment.name if seen.deployment else None,
         **_pod_fields(view),
         "bot": _bot_field(view),
+        "webhook": _webhook_field(view),
+        "notPolling": _not_polling_field(view),
         "lastConflict": _last_conflict(view.conflicts),
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -69,7 +72,39 @@ def _bot_field(view: View) -> Json | None:
     known = dict(view.bot.status.get("bot") or {})
     if view.seen.token.bot_id is not None and view.seen.token.bot_id != known.get("id"):
         known = {"id": view.seen.token.bot_id}
+    word = view.seen.word
+    if word is not None and "id" in known:
+        known = {"id": known["id"], **({"username": word.username} if word.username else {})}
     return known or None
+
+
+def _webhook_field(view: View) -> Json | None:
+    """What Telegram says of the webhook. Updates that wait are told only while they pile up, and in steps."""
+    word = view.seen.word
+    if word is None:
+        kept = (view.bot.status.get("webhook") or {}).get("repaired")
+        return {"repaired": kept} if kept else None
+    fields = {
+        "host": word.host or None,
+        "pendingUpdates": word.waiting,
+        "lastError": word.error or None,
+        "repaired": _repaired(word.repair) if word.repair else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None} or None
+
+
+def _repaired(repair: Repair) -> Json:
+    done: Json = {"time": timestamp(repair.at), "generation": repair.generation}
+    return {**done, "problem": repair.problem} if repair.problem else done
+
+
+def _not_polling_field(view: View) -> Json | None:
+    word = view.seen.word
+    if word is None:
+        return view.bot.status.get("notPolling")
+    if word.restarted is None:
+        return None
+    return {"restarts": word.restarts, "lastRestart": timestamp(word.restarted)}
 
 
 def _last_conflict(run: Conflicts | None) -> Json | None:

@@ -13,6 +13,7 @@ claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder th
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 failures -------- what could not be read or written, and why
 silence --------- what Telegram tells of processes on lost nodes, while it is listened to
+word ------------ what Telegram says of the bot: its username, its webhook, updates that pile up
 held_back ------- forced deletes that have to wait: there are only so many in a minute
 """
 
@@ -29,6 +30,7 @@ from .records import Deployment, Node, Pod, ReplicaSet
 from .silence import Silence
 from .table import Entry, parse
 from .turn import Claim, Vanished
+from .word import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ class Observed:
     applied_generation: int | None = None
     shaped_generation: int | None = None
     silence: Silence | None = None
+    word: Word | None = None
     held_back: Mapping[str, Later] = field(default_factory=dict)  # by uid of the pod
     admission: Admission = field(default_factory=Admission)
     unlocked: str = ""  # a pod of the bot that the policies should have locked and did not

@@ -10,6 +10,7 @@ The order is the order of safety:
 5. Only what is still too many once the Deployment's controllers have settled is deleted by hand, since setting
    replicas to 1 and deleting at once could kill both.
 6. Pods that hang in Terminating are force-deleted where no process can be left, and only so many in a minute.
+7. Last comes what Telegram's own word asks for: a webhook is repaired, a deaf bot restarted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, may_poll, overdue, overdue_at
 from .deadline import hold_the_deadline, seconds_until_long
+from .deafness import restart
 from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
 from .listening import Listen, heard_out, listen
@@ -31,6 +33,7 @@ from .observed import Bot, Later, Observed
 from .ownership import belongs
 from .records import Deployment, Pod
 from .release import release
+from .remedy import Repairing, fix, repairing
 from .turn import Verdict
 from .turns import turns
 
@@ -52,6 +55,7 @@ class Plan:
     waits: Verdict | None = None  # why a held pod is not opened yet
     listen: Listen | None = None  # for whom to listen to Telegram
     held_back: tuple[tuple[Pod, Later], ...] = ()  # would be force-deleted now, were it not for the limit
+    repairing: Repairing | None = None  # what is done about a webhook that is not as it should be
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -106,7 +110,10 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *_delete_remains(seen),
         *(taken := turns(seen, bot, count)).actions,
         *hold_the_deadline(seen, now),
+        *(() if loses else fix(seen, bot, spec, now)),
     ]
+    # Nothing else is under way then: a pod is restarted in a world at rest, and by nobody but its Deployment replaced.
+    actions += [] if actions or loses else restart(seen, spec, now)
     waits = [taken.waits.again_after] if taken.waits else []
     if (until_long := seconds_until_long(seen, now)) is not None and until_long > 0:
         waits.append(until_long)
@@ -118,6 +125,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         stuck=stuck,
         listen=wanted,
         held_back=held_back,
+        repairing=None if loses else repairing(seen, bot, spec, now),
         tolerated=tuple(pod for pod in extras if pod not in removable and not belongs(pod, seen.deployment)),
     )
 

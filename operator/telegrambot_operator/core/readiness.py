@@ -6,6 +6,7 @@ from ..names import ConditionType, Reason
 from .classify import Life, life
 from .holds import identity_winner
 from .records import ContainerStatus, Deployment, Pod
+from .telling import gets_no_updates, note
 from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, where, yes
 
 Check = Callable[[View], Verdict | None]
@@ -56,7 +57,8 @@ def _running(pod: Pod, view: View) -> Verdict:
     if len(view.pollers) > 1:
         others = listed([where(each, view) for each in view.pollers if each.uid != pod.uid])
         return no(Reason.DUPLICATE_PODS, f"pod {pod.name} is ready, but {others} may be polling too")
-    return _about_to_go(pod, view) or yes(Reason.RUNNING, f"pod {pod.name} runs on {pod.spec.node_name}")
+    well = yes(Reason.RUNNING, f"pod {pod.name} runs on {pod.spec.node_name}{note(view)}")
+    return _about_to_go(pod, view) or gets_no_updates(view) or well
 
 
 def _about_to_go(pod: Pod, view: View) -> Verdict | None:

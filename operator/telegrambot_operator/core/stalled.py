@@ -10,6 +10,7 @@ from .holds import identity_winner
 from .plan import may_force
 from .records import Pod
 from .silence import Sound
+from .telling import is_over, waits_for_a_person
 from .turn import Turn
 from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, where, yes
 
@@ -30,7 +31,8 @@ def stalled(view: View, pinned: Verdict, conflicted: Verdict) -> Verdict:
         the_token_is_missing,
         a_request_was_refused,
         duplicates_are_left_alone,
-        lambda _: _conflict_for_a_person(conflicted),
+        lambda _: _conflict_for_a_person(view, conflicted),
+        waits_for_a_person,
     )
     found = next((why for check in checks if (why := check(view)) is not None), None)
     return yes(*found) if found else no(Reason.NOT_STALLED, "nothing waits for a person")
@@ -130,12 +132,21 @@ def _tolerated_sentence(pods: tuple[Pod, ...], spec: TelegramBotSpec) -> str:
     return f"{named}: more pods of the bot than one; what controls them would replace them, so remove that"
 
 
+def _webhook_needs_nobody(view: View) -> bool:
+    """Whether the webhook is about to be repaired, or gone already."""
+    if view.plan.repairing is not None:
+        return not view.plan.repairing.person
+    return view.conflicts is not None and is_over(view.conflicts, view.seen.word)
+
+
 def _controller(pod: Pod) -> str:
     owner = pod.metadata.controller
     return f" of {owner.kind} {owner.name}" if owner else ""
 
 
-def _conflict_for_a_person(conflicted: Verdict) -> Reported | None:
+def _conflict_for_a_person(view: View, conflicted: Verdict) -> Reported | None:
+    if conflicted.reason in {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET} and _webhook_needs_nobody(view):
+        return None
     if conflicted.status == "True" and conflicted.reason in PERSON_MUST_ACT:
         return conflicted.reason, conflicted.message
     return None

@@ -1,6 +1,6 @@
 """What each condition says, and why."""
 
-from ..api.models import Delivery, Lock, NotPolling, Remedy, TelegramBotSpec
+from ..api.models import Lock, TelegramBotSpec
 from ..names import ConditionType, Reason
 from . import desired
 from .carrier import note
@@ -12,6 +12,7 @@ from .observed import FORCED_A_MINUTE, Failure, TokenState
 from .readiness import ready
 from .records import Deployment, template_of
 from .stalled import stalled
+from .telling import under_repair, webhook_in_the_way, webhook_sentence
 from .view import Verdict, View, listed, no, unknown, where, yes
 
 
@@ -109,9 +110,6 @@ def _autoscaler_sentence(found: tuple[str, ...], deployment: Deployment) -> str:
 
 
 def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
-    later = not_yet_enforced(spec)
-    if later:
-        return yes(Reason.NOT_YET_ENFORCED, f"pinned; not yet enforced by this version: {'; '.join(later)}")
     held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
     notes = f"{note(view.seen.admission)}{_token_note(view)}"
     return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {_lock_sentence(view, spec)}{notes}")
@@ -124,19 +122,6 @@ def _lock_sentence(view: View, spec: TelegramBotSpec) -> str:
     return f"locked on {view.seen.identity}{turns}{' at admission' if by_admission(view.seen, view.bot) else ''}"
 
 
-def not_yet_enforced(spec: TelegramBotSpec) -> list[str]:
-    """Return a sentence for each field whose value this version accepts but does not act on."""
-    checks = [
-        (
-            spec.conflict.remedy is Remedy.FIX_WEBHOOK,
-            "conflict.remedy: FixWebhook (a webhook is reported, not repaired)",
-        ),
-        (spec.not_polling != NotPolling(), "notPolling (a bot whose updates pile up at Telegram is not noticed)"),
-        (spec.delivery is Delivery.WEBHOOK, "webhook.url (it is not compared with what Telegram has)"),
-    ]
-    return [sentence for applies, sentence in checks if applies]
-
-
 def _token_note(view: View) -> str:
     if view.seen.token.state in {TokenState.FORBIDDEN, TokenState.UNREADABLE}:
         return "; the bot's token cannot be read, so its identity is " + view.seen.identity
@@ -145,6 +130,9 @@ def _token_note(view: View) -> str:
 
 def _conflicted(view: View) -> Verdict:
     run = view.conflicts
+    hooked = webhook_in_the_way(view)
+    if hooked:
+        return yes(Reason.WEBHOOK_ACTIVE, f"{hooked}{f' [{run.evidence}]' if run and run.active else ''}")
     if run is None or not run.active:
         return no(Reason.NO_CONFLICT, f"no 409 in the last {_clear_after(view)} s{_log_note(view)}")
     return yes(run.cause, f"{_cause_sentence(run, view)} [{run.evidence}]")
@@ -161,10 +149,6 @@ def _clear_after(view: View) -> int:
 
 
 _CAUSES = {
-    Reason.WEBHOOK_ACTIVE: "pod {pod} polls while a webhook is set at Telegram; "
-    "call deleteWebhook, or run the bot with delivery: Webhook",
-    Reason.WEBHOOK_SET: "somebody set a webhook while pod {pod} was polling; "
-    "find who calls setWebhook, or run the bot with delivery: Webhook",
     Reason.DUPLICATE_PODS: "more than one pod of the bot was polling when {pod} was cut off",
     Reason.TERMINATING_POD: "a pod of the bot that was being deleted was still polling when {pod} was cut off",
     Reason.DUPLICATE_BOT: "TelegramBot {rival} runs the same bot; delete one of the two",
@@ -174,6 +158,8 @@ _CAUSES = {
 
 
 def _cause_sentence(run: Conflicts, view: View) -> str:
+    if run.cause in {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET}:
+        return webhook_sentence(run, view)
     sentence = _CAUSES.get(run.cause, "pod {pod} was cut off by another poller; the cause is not known yet")
     near = [each.name for each in identity_rivals(view.seen) if each.namespace == view.bot.namespace]
     return sentence.format(pod=run.pod, rival=near[0] if near else "of another namespace")
@@ -184,7 +170,7 @@ def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:
         return yes(Reason.REPAIRING, "changes are being made")
     if is_stalled.status == "True":
         return no(is_stalled.reason, "waits for a person")
-    under_way = _transient(view.seen.failures) or _held_back(view) or _listening(view)
+    under_way = _transient(view.seen.failures) or _held_back(view) or _listening(view) or under_repair(view)
     if under_way:
         return yes(Reason.REPAIRING, under_way)
     if view.plan.hold is None and _being_rolled_out(view):

@@ -103,7 +103,12 @@ def token_problem(view: View) -> Verdict | None:
                 f"key {ref.key} of Secret {ref.name} does not hold a bot token (digits, a colon, then 35 characters); "
                 "put there what @BotFather gave"
             )
+        case TokenState.VALID if view.seen.word is not None and view.seen.word.refused:
+            why = (
+                f"Telegram does not know the token in key {ref.key} of Secret {ref.name}: it was revoked, or belongs "
+                "to another server; put the bot's present token there. The pod that runs is left alone"
+            )
         case _:
             return None
-    invalid = view.seen.token.state is TokenState.NOT_A_TOKEN
+    invalid = view.seen.token.state in {TokenState.NOT_A_TOKEN, TokenState.VALID}
     return no(Reason.TOKEN_INVALID if invalid else Reason.TOKEN_NOT_FOUND, why)

@@ -9,6 +9,7 @@ from ..core.actions import (
     ClaimTurn,
     DeletePod,
     EmptyReplicaSet,
+    FixWebhook,
     KeepPod,
     LabelPod,
     OpenPod,
@@ -26,6 +27,7 @@ from .report import Reporter
 from .silence import Silences
 from .tables import Tables
 from .turns import NotItsTurn, Turns
+from .words import Words
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Executor:
         *,
         pace: Pace,
         silences: Silences,
+        words: Words,
     ) -> None:
         self._kube = kube
         self._deployments = caches.deployments
@@ -53,6 +56,7 @@ class Executor:
         self._pace = pace
         self._tables = tables
         self._silences = silences
+        self._words = words
         self._generations = observer.generations
         self._history = observer.history
 
@@ -97,12 +101,21 @@ class Executor:
                 self._tell(bot, action.reason, action.why)
             case DeletePod():
                 await self._paced_delete(bot, action, hush)
+            case ClaimTurn() | OpenPod() | FixWebhook():
+                await self._let_begin(bot, action, hush)
+
+    async def _let_begin(self, bot: Bot | None, action: ClaimTurn | OpenPod | FixWebhook, hush: "_Hush") -> None:
+        """Carry out what lets a process begin to poll."""
+        match action:
             case ClaimTurn():
                 await self._turns.take(action)
             case OpenPod():
                 await hush.before(action)
                 self._pods.learn(await self._turns.open(action))
                 log.info("%s", action.why)
+            case FixWebhook():
+                if bot is not None and await self._words.fix(bot.key, action):
+                    self._tell(bot, action.reason, action.why)
 
     async def _patch_pod(self, namespace: str, name: str, uid: str, metadata: dict[str, object]) -> None:
         body = {"metadata": {"uid": uid, **metadata}}
@@ -158,6 +171,8 @@ class Executor:
             self._pods.learn(data)
         if action.proven:
             self._history.prove(action.uid)
+        if action.deaf and bot is not None:
+            self._words.restarted(bot.key)
         log.info("%s", action.why)
         self._tell(bot, action.reason, action.why, warning=action.force, pod=action)
 

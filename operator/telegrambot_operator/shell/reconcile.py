@@ -15,6 +15,7 @@ import msgspec
 
 from .. import names
 from ..core import conditions
+from ..core.asking import ask
 from ..core.conflicts import seconds_left
 from ..core.observed import Bot, Failure, Observed
 from ..core.plan import Plan, plan
@@ -33,6 +34,7 @@ from .tables import Tables
 from .telegram import Telegram
 from .tokens import Tokens
 from .turns import Turns
+from .words import Words
 from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ class Guard:
             self.pods.store.by,
             self.queue.add,
         )
+        self.words = Words(Telegram(settings.telegram_api_url), Tokens(kube), self.turns.pods_of, self.queue.add)
         self.executor = Executor(
             kube,
             caches,
@@ -98,6 +101,7 @@ class Guard:
             self.observer,
             pace=self.pace,
             silences=self.silences,
+            words=self.words,
         )
         self._marks: dict[tuple[str, str], Key] = {}
 
@@ -167,6 +171,7 @@ class Guard:
             group.create_task(self.logs.run())
             group.create_task(self.reporter.run())
             group.create_task(self.silences.run())
+            group.create_task(self.words.run())
             group.create_task(self._resync())
             self._all_changed()
             for _ in range(WORKERS):
@@ -240,7 +245,8 @@ class Guard:
     async def _look(self, key: Key) -> Observed:
         seen = await self.observer.observe(key, self._clock())
         held_back = self.pace.waits(pod.uid for pod in seen.pods)
-        return replace(seen, held_back=held_back, silence=self.silences.state(key))
+        word = self.words.follow(key, ask(seen), seen.bot.status if seen.bot else {})
+        return replace(seen, held_back=held_back, silence=self.silences.state(key), word=word)
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:
         if todo.actions or failures:

@@ -79,15 +79,17 @@ class Turns:
 
     async def _look(self, claim: ClaimTurn) -> None:
         """List the identity's pods live: consistent reads, without a resourceVersion, page by page."""
-        for where in self._paths:
-            others = [pod for pod in await self._list(where, claim.identity) if pod.uid != claim.uid]
-            first = [pod.name for pod in others if may_poll(pod) or (pod.uid == claim.before and is_next(pod))]
-            if first:
-                raise NotItsTurn(f"it is the turn of {', '.join(sorted(first))}")
+        others = [pod for pod in await self.pods_of(claim.identity) if pod.uid != claim.uid]
+        first = [pod.name for pod in others if may_poll(pod) or (pod.uid == claim.before and is_next(pod))]
+        if first:
+            raise NotItsTurn(f"it is the turn of {', '.join(sorted(first))}")
 
-    async def _list(self, where: str, identity: str) -> list[Pod]:
-        found = await items(self._kube, where, labelSelector=f"{names.LABEL_BOT}={identity}")
-        return [parse_pod(each) for each in found]
+    async def pods_of(self, identity: str) -> list[Pod]:
+        """List the pods that carry the identity live, wherever they are guarded. Raises KubeError."""
+        selector = f"{names.LABEL_BOT}={identity}"
+        return [
+            parse_pod(each) for where in self._paths for each in await items(self._kube, where, labelSelector=selector)
+        ]
 
     def _path(self, identity: str) -> str:
         return path(LEASES, self._namespace, names.lease(identity))

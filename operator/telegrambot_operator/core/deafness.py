@@ -1,0 +1,64 @@
+"""A bot that serves and fetches nothing: restarted where `notPolling.policy: Restart` asks for that, not for ever.
+
+A restart is an ordinary delete of the pod; the lock holds its successor until it is gone. It follows only on a pile
+that this operator has seen from beginning to end, so never sooner than `afterSeconds` after the pod or its container
+began. Each further restart waits twice as long, and after the third without success a person is asked.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from ..api.models import NotPollingPolicy, TelegramBotSpec
+from ..names import EventReason
+from .actions import DeletePod
+from .asking import the_one
+from .conflicts import conflicts
+from .observed import Observed
+
+MOST_RESTARTS = 3
+
+
+def restart(seen: Observed, spec: TelegramBotSpec, now: datetime) -> Iterator[DeletePod]:
+    """Yield the delete of the pod that is deaf, if it is to be restarted now."""
+    word, pod = seen.word, the_one(seen)
+    if word is None or pod is None or not (word.deaf and word.sure and word.fresh) or not restarts(spec):
+        return
+    if gave_up(seen) or not _settled(seen) or _fights(seen, spec, now):
+        return
+    wait = timedelta(seconds=spec.not_polling.after_seconds) * 2**word.restarts
+    if word.restarted is not None and now - word.restarted < wait:
+        return
+    why = (
+        f"Pod {pod.name} is restarted: at least {word.waiting} updates wait at Telegram, and none was fetched for "
+        f"{spec.not_polling.after_seconds} s."
+    )
+    yield DeletePod(
+        namespace=pod.metadata.namespace,
+        pod=pod.name,
+        uid=pod.uid,
+        resource_version=pod.metadata.resource_version,
+        force=False,
+        reason=EventReason.NOT_POLLING_RESTARTED,
+        why=why,
+        deaf=True,
+    )
+
+
+def restarts(spec: TelegramBotSpec) -> bool:
+    """Return whether a deaf bot is to be restarted."""
+    return spec.not_polling.policy is NotPollingPolicy.RESTART and not spec.suspend
+
+
+def gave_up(seen: Observed) -> bool:
+    """Return whether restarts have not helped."""
+    return seen.word is not None and seen.word.restarts >= MOST_RESTARTS
+
+
+def _settled(seen: Observed) -> bool:
+    return seen.deployment is not None and seen.deployment.rolled_out
+
+
+def _fights(seen: Observed, spec: TelegramBotSpec, now: datetime) -> bool:
+    """Whether a 409 explains it: then a restart would not help."""
+    run = conflicts(seen, timedelta(seconds=spec.conflict.clear_after_seconds), now)
+    return run is not None and run.active
