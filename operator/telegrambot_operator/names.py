@@ -101,6 +101,8 @@ class Reason(StrEnum):
     NO_CONFLICT = "NoConflict"
     TERMINATING_POD = "TerminatingPod"
     DUPLICATE_BOT = "DuplicateBot"
+    STRAY_POD = "StrayPod"
+    INSIDE_POD = "InsidePod"
     WEBHOOK_ACTIVE = "WebhookActive"
     WEBHOOK_SET = "WebhookSet"
     EXTERNAL_POLLER = "ExternalPoller"
@@ -118,6 +120,7 @@ class EventReason(StrEnum):
     WEBHOOK_DELETED = "WebhookDeleted"
     WEBHOOK_SET = "WebhookRepaired"
     NOT_POLLING_RESTARTED = "NotPollingRestarted"
+    STRAY_DELETED = "StrayDeleted"
 
 
 _LABEL_MAX = 63

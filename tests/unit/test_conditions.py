@@ -12,8 +12,9 @@ import pytest
 from telegrambot_operator.api.models import TelegramBotStatus
 from telegrambot_operator.core.carrier import Admission
 from telegrambot_operator.core.evidence import ConflictKind
-from telegrambot_operator.core.observed import Failure, Later, Observed, TokenState, TokenView
+from telegrambot_operator.core.observed import Bot, Failure, Later, Observed, TokenState, TokenView
 from telegrambot_operator.core.records import Pod
+from telegrambot_operator.core.strays_search import Crowd
 from telegrambot_operator.core.turn import Claim, Vanished
 from telegrambot_operator.core.webhooks import Hook
 from telegrambot_operator.core.word import Word
@@ -32,6 +33,7 @@ from tests.unit.worlds import (
     gated,
     held,
     lived,
+    looked,
     node,
     ownerless,
     owns,
@@ -41,6 +43,7 @@ from tests.unit.worlds import (
     running,
     said,
     status_of,
+    stray,
     takes_turns,
     telegram_bot,
     template_body,
@@ -90,7 +93,8 @@ def missing(state: TokenState) -> TokenView:
 
 def fighting(kind: ConflictKind = ConflictKind.OTHER_GET_UPDATES, **known: Any) -> Observed:
     """A bot that serves, and a 409 in its log ten seconds ago."""
-    return world(pods=SERVING, findings=(conflict(-10, kind=kind),), **{"spans": (lived("bot-a"),), **known})
+    bot: Bot | None = known.pop("bot", None)
+    return world(bot, pods=SERVING, findings=(conflict(-10, kind=kind),), **{"spans": (lived("bot-a"),), **known})
 
 
 # --- Ready ----------------------------------------------------------------------------------------------------------
@@ -449,17 +453,97 @@ CONFLICTED: Table = {
         ["the log of pod bot-a cannot be read"],
     ),
     "a 409 longer ago than the window": (world(findings=(conflict(-301),)), "False NoConflict", []),
-    "a 409 of which nobody knows the cause": (fighting(), "True CauseUnknown", ["bot-a", "not known yet"]),
-    "two pods": (fighting(spans=OURS), "True DuplicatePods", ["bot-a", "more than one pod"]),
+    "a 409, and nobody has been looked for yet": (fighting(), "True CauseUnknown", ["bot-a", "being looked for"]),
+    "a 409, and nobody was found": (
+        fighting(search=looked()),
+        "True CauseUnknown",
+        ["bot-a", "no other pod was found", "somebody outside"],
+    ),
+    "a 409, and pods of other namespaces may not be listed": (
+        fighting(search=looked(left_out="the others were not looked at")),
+        "True CauseUnknown",
+        ["bot-a", "(the others were not looked at)"],
+    ),
+    "a 409, and nobody could be looked for": (
+        fighting(search=looked(problem="the operator may not list pods in namespace shop: grant it that verb")),
+        "True CauseUnknown",
+        ["bot-a", "could not be looked for", "grant it that verb"],
+    ),
+    "a 409 of a bot whose token is not named": (
+        fighting(bot=TOKENLESS, token=TokenView()),
+        "True CauseUnknown",
+        ["bot-a", "name the token in spec.token"],
+    ),
+    "two pods": (fighting(spans=OURS), "True DuplicatePods", ["bot-a, bot-b", "all but one go"]),
+    "two pods, and that is only reported": (
+        fighting(bot=telegram_bot(spec=adopts(duplicates="Report")), spans=OURS),
+        "True DuplicatePods",
+        ["bot-a, bot-b", "delete all but one"],
+    ),
+    "two pods, one of another namespace": (
+        fighting(spans=(lived("bot-a"), replace(lived("secret-name"), namespace="secret"))),
+        "True DuplicatePods",
+        ["bot-a, one in another namespace"],
+    ),
+    "a stray pod": (
+        fighting(search=looked(stray())),
+        "True StrayPod",
+        ["shop/debug", "cuts off pod bot-a", "container bot has the token from Secret shop-token", "it is deleted"],
+    ),
+    "a stray pod that is being deleted": (
+        fighting(search=looked(stray(deleting=True))),
+        "True StrayPod",
+        ["shop/debug", "being deleted"],
+    ),
+    "a stray pod that has gone by itself": (
+        fighting(search=looked(stray(until=-9))),
+        "True StrayPod",
+        ["shop/debug", "not there any more"],
+    ),
+    "a stray pod that is only reported": (
+        fighting(bot=telegram_bot(spec=adopts(duplicates="Report")), search=looked(stray())),
+        "True StrayPod",
+        ["shop/debug", "kubectl -n shop delete pod debug"],
+    ),
+    "a stray pod that may want another key of the Secret": (
+        fighting(search=looked(stray(sure=False))),
+        "True StrayPod",
+        ["shop/debug", "kubectl -n shop delete pod debug"],
+    ),
+    "a stray pod of a Deployment": (
+        fighting(search=looked(stray("copy-7f-x", controller="Deployment copy"))),
+        "True StrayPod",
+        ["shop/copy-7f-x of Deployment copy", "scale Deployment copy to 0"],
+    ),
+    "a stray pod of another namespace": (
+        fighting(search=looked(stray(namespace="staging"))),
+        "True StrayPod",
+        ["staging/debug", "kubectl -n staging delete pod debug"],
+    ),
+    "many stray pods": (
+        fighting(search=looked(*(stray(f"debug-{number}") for number in range(9)))),
+        "True StrayPod",
+        ["shop/debug-0, shop/debug-1, shop/debug-2", "9 such pods"],
+    ),
+    "a pod of a TelegramBot that has the token under another identity": (
+        fighting(search=looked(stray("copy-7f-x", worn="shop.copy", controller="Deployment copy"))),
+        "True DuplicateBot",
+        ["shop/copy-7f-x of Deployment copy", "singleton.bot/bot: shop.copy", "delete one of the two"],
+    ),
+    "two containers of the pod have the token": (
+        fighting(search=looked(crowds=(Crowd("bot-a", "uid-bot-a", ("bot", "worker")),))),
+        "True InsidePod",
+        ["pod bot-a", "containers bot and worker", "only one"],
+    ),
     "a pod that was being deleted": (
         fighting(spans=(lived("bot-a"), lived("bot-b", deleted=-20, until=-5))),
         "True TerminatingPod",
-        ["bot-a", "being deleted"],
+        ["pod bot-b, which was being deleted", "bot-a was cut off", "SIGTERM"],
     ),
     "another TelegramBot": (
         fighting(rivals=(rival("second", age=60),)),
         "True DuplicateBot",
-        ["TelegramBot second", "delete one"],
+        ["TelegramBot second with Deployment second-deployment", "delete one"],
     ),
     "another TelegramBot, of another namespace": (
         fighting(rivals=(rival("second", namespace="secret", age=60),)),
@@ -477,7 +561,7 @@ CONFLICTED: Table = {
         ["setWebhook", "delivery: Webhook"],
     ),
     "somebody outside": (
-        world(pods=SERVING, findings=(conflict(-60), conflict(-10)), spans=(lived("bot-a"),)),
+        world(pods=SERVING, findings=(conflict(-60), conflict(-10)), spans=(lived("bot-a"),), search=looked()),
         "True ExternalPoller",
         ["bot-a", "stop it", "@BotFather"],
     ),
@@ -635,11 +719,34 @@ STALLED: Table = {
     "a webhook is active": (fighting(ConflictKind.WEBHOOK_ACTIVE), "True WebhookActive", ["deleteWebhook"]),
     "a webhook was set": (fighting(ConflictKind.OTHER_SET_WEBHOOK), "True WebhookSet", ["setWebhook"]),
     "somebody outside": (
-        world(pods=SERVING, findings=(conflict(-60), conflict(-10)), spans=(lived("bot-a"),)),
+        world(pods=SERVING, findings=(conflict(-60), conflict(-10)), spans=(lived("bot-a"),), search=looked()),
         "True ExternalPoller",
         ["revoke"],
     ),
     "a conflict of our own pods is ours to end": (fighting(spans=OURS), "False NotStalled", []),
+    "a stray pod is ours to end": (fighting(search=looked(stray())), "False NotStalled", []),
+    "a stray pod that is gone": (fighting(search=looked(stray(until=-9))), "False NotStalled", []),
+    "a stray pod of a Deployment": (
+        fighting(search=looked(stray(controller="Deployment copy"))),
+        "True StrayPod",
+        ["Deployment copy"],
+    ),
+    "a stray pod of another namespace": (fighting(search=looked(stray(namespace="else"))), "True StrayPod", []),
+    "a stray pod that is only reported": (
+        fighting(bot=telegram_bot(spec=adopts(duplicates="Report")), search=looked(stray())),
+        "True StrayPod",
+        ["kubectl"],
+    ),
+    "a pod of a TelegramBot under another identity": (
+        fighting(search=looked(stray(worn="shop.copy"))),
+        "True DuplicateBot",
+        ["delete one of the two"],
+    ),
+    "several pollers in the pod": (
+        fighting(search=looked(crowds=(Crowd("bot-a", "uid-bot-a", ("bot", "worker")),))),
+        "True InsidePod",
+        ["only one"],
+    ),
 }
 
 TABLES = {

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from telegrambot_operator.core.conflicts import Conflicts, conflicts, seconds_left, timestamp
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Observed, PodFinding
+from telegrambot_operator.core.strays_search import Search
 from telegrambot_operator.names import Reason
 from tests.unit.worlds import Json, at, conflict, lived, rival, status_of, telegram_bot, world
 
@@ -22,12 +23,14 @@ ACTIVE = ConflictKind.WEBHOOK_ACTIVE
 SET = ConflictKind.TERMINATED_BY_SET_WEBHOOK
 OTHER_SET = ConflictKind.OTHER_SET_WEBHOOK
 TWO = (lived("bot-a"), lived("bot-b"))
+NOTHING = Search(asked=at(0))
 
 
 def run_of(*findings: PodFinding, seconds: float = 0.0, last: Json | None = None, **known: Any) -> Conflicts | None:
     """The run of conflicts, seen so many seconds from NOW; `last` is the lastConflict of the previous status."""
     bot = telegram_bot(status={"lastConflict": last} if last else {})
     known.setdefault("spans", (lived("bot-a"),))
+    known.setdefault("search", NOTHING)
     return conflicts(world(bot, findings=findings, **known), WINDOW, at(seconds))
 
 
@@ -302,7 +305,7 @@ def test_without_anything_new_the_previous_run_stands() -> None:
 
 def test_a_previous_run_of_which_only_the_time_is_told_counts_as_one_conflict_of_unknown_cause() -> None:
     run = run_of(last={"time": timestamp(at(-100))})
-    assert run == Conflicts(at(-100), at(-100), 1, Reason.CAUSE_UNKNOWN, "", "", active=True)
+    assert run == Conflicts(at(-100), at(-100), 1, Reason.CAUSE_UNKNOWN, "", "", active=True, open_since=at(-100))
 
 
 def test_a_new_conflict_continues_the_previous_run() -> None:

@@ -55,6 +55,12 @@ def test_span(given: Pod, expected: PodSpan | None) -> None:
     assert span(given) == expected
 
 
+def test_a_span_tells_whose_pod_it_is() -> None:
+    known = span(pod(controller=None))
+    assert known is not None
+    assert (known.namespace, known.deployment) == ("shop", "")
+
+
 def test_a_pod_that_vanished_while_it_ran_ends_when_it_vanished() -> None:
     known = span(pod(containers=[running(since=-60)]), ended=at(0))
     assert known is not None

@@ -26,6 +26,7 @@ from telegrambot_operator.core.records import (
     parse_pod,
     parse_replica_set,
 )
+from telegrambot_operator.core.strays_search import Search, Stray
 
 Json = dict[str, Any]
 
@@ -376,7 +377,7 @@ def gated(**facts: Any) -> Deployment:
 
 def rival(name: str = "other", *, namespace: str = NAMESPACE, age: float, same_deployment: bool = False) -> Rival:
     """Return another TelegramBot with the same identity, or with the same Deployment. The usual bot is a day old."""
-    return Rival(namespace, name, f"uid-{namespace}-{name}", at(-age), same_deployment)
+    return Rival(namespace, name, f"uid-{namespace}-{name}", at(-age), same_deployment, target=f"{name}-deployment")
 
 
 # --- Conflicts ------------------------------------------------------------------------------------------------------
@@ -407,7 +408,21 @@ def lived(
         started=at(since),
         ended=None if until is None else at(until),
         deleted=None if deleted is None else at(deleted),
+        namespace=NAMESPACE,
+        deployment=DEPLOYMENT,
     )
+
+
+def stray(name: str = "debug", *, since: float = -100.0, until: float | None = None, **facts: Any) -> Stray:
+    """Return a pod that has the bot's token and is not the bot's: made by hand, in the bot's namespace, running."""
+    known = {"namespace": NAMESPACE, "has": "container bot has the token from Secret shop-token", **facts}
+    ended = None if until is None else at(until)
+    return Stray(pod=name, uid=f"uid-{name}", resource_version="90", started=at(since), ended=ended, **known)
+
+
+def looked(*strays: Stray, seconds: float = 0.0, **facts: Any) -> Search:
+    """Return what a search has shown that was made so many seconds from NOW."""
+    return Search(at(seconds), strays, **facts)
 
 
 # --- Everything -----------------------------------------------------------------------------------------------------

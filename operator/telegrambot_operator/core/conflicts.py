@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
+from ..api.models import SecretKeyRef
 from ..names import Reason
 from .evidence import ConflictKind
 from .observed import Observed, PodFinding, PodSpan, Rival
+from .strays_search import Question, Stray
 
 # Telegram answers a conflict that follows another within 3 s only 3 s later (tdlib/telegram-bot-api, Client.cpp).
 ANSWERED_LATE = timedelta(seconds=4)
@@ -24,9 +26,17 @@ JUDGED = timedelta(minutes=10)
 ROUNDING = timedelta(seconds=2)
 
 
+# Causes that a search for others with the token has shown, or may still show to be something else.
+_SEARCHED = {Reason.CAUSE_UNKNOWN, Reason.EXTERNAL_POLLER, Reason.STRAY_POD, Reason.INSIDE_POD}
+
+
 @dataclass(frozen=True, slots=True)
 class Conflicts:
-    """A run of conflicts. `time` is its latest 409, `started` its first, `count` how many; `active` while it counts."""
+    """A run of conflicts. `time` is its latest 409, `started` its first, `count` how many; `active` while it counts.
+
+    `telling` is the 409 that the cause was judged by, None where only the previous status knows it. `open_since` is
+    the first 409 that nothing explains but who else has the token, None where there is none.
+    """
 
     time: datetime
     started: datetime
@@ -35,6 +45,8 @@ class Conflicts:
     evidence: str
     pod: str
     active: bool
+    telling: PodFinding | None = None
+    open_since: datetime | None = None
 
 
 def conflicts(seen: Observed, clear_after: timedelta, now: datetime) -> Conflicts | None:
@@ -49,19 +61,39 @@ def conflicts(seen: Observed, clear_after: timedelta, now: datetime) -> Conflict
     for found in reversed(findings):
         if timedelta(0) < run.started - found.at < clear_after:
             run = _begun_earlier(run, found, seen)
-    known = sum(run.started <= found.at <= run.time for found in findings)
-    active = now - run.time < clear_after
-    cause = Reason.EXTERNAL_POLLER if active and _outlived(run, findings, seen, now) else run.cause
-    return replace(run, count=max(run.count, known), active=active, cause=cause)
+    mine = [found for found in findings if run.started <= found.at <= run.time]
+    run = replace(run, count=max(run.count, len(mine)), active=now - run.time < clear_after)
+    run = _judged_again(run, mine, seen)
+    return _outlived(run, mine, seen, now) if run.active else run
 
 
-def _outlived(run: Conflicts, findings: list[PodFinding], seen: Observed, now: datetime) -> bool:
-    """Whether 409s go on long after the pods that began them have ended: then somebody else is there as well."""
-    if run.cause not in {Reason.DUPLICATE_PODS, Reason.TERMINATING_POD}:
-        return False
-    recent = [found for found in findings if found.at > now - JUDGED]
-    latest = list(takewhile(lambda found: cause_of(found, found.at, seen) is Reason.CAUSE_UNKNOWN, reversed(recent)))
-    return bool(latest) and latest[0].at - latest[-1].at >= STILL_THERE
+def _judged_again(run: Conflicts, mine: list[PodFinding], seen: Observed) -> Conflicts:
+    """Judge a vague cause again by each 409, the first one first: who did it may come to light after it was read."""
+    for found in mine:
+        cause = cause_of(found, run.started, seen)
+        if cause is run.cause:
+            run = replace(run, telling=run.telling or found)
+        elif not _more_telling(run.cause, cause):
+            run = replace(run, cause=cause, telling=found)
+    return replace(run, open_since=run.started if run.cause in _SEARCHED else None)
+
+
+_BY_PODS = {Reason.DUPLICATE_PODS, Reason.TERMINATING_POD}
+
+
+def _outlived(run: Conflicts, mine: list[PodFinding], seen: Observed, now: datetime) -> Conflicts:
+    """Find another cause where 409s go on long after the pods that began them have ended: somebody else is there."""
+    if run.cause not in _BY_PODS | {Reason.STRAY_POD}:
+        return run
+    recent = [found for found in mine if found.at > now - JUDGED]
+    explained = _BY_PODS | {run.cause}
+    later = list(takewhile(lambda found: cause_of(found, found.at, seen) not in explained, reversed(recent)))
+    if not later or later[0].at - later[-1].at < STILL_THERE:
+        return run
+    cause = cause_of(later[0], later[-1].at, seen)
+    if cause is Reason.CAUSE_UNKNOWN:
+        return replace(run, open_since=later[-1].at)
+    return replace(run, cause=cause, telling=later[0], open_since=later[-1].at)
 
 
 def _begun_earlier(run: Conflicts, found: PodFinding, seen: Observed) -> Conflicts:
@@ -137,12 +169,94 @@ def cause_of(found: PodFinding, started: datetime, seen: Observed) -> Reason:
         case ConflictKind.TERMINATED_BY_SET_WEBHOOK | ConflictKind.OTHER_SET_WEBHOOK:
             return Reason.WEBHOOK_SET
     alive = suspects(found, seen.spans)
-    if len(alive) > 1:
-        staying = [span for span in alive if _was_staying(span, alive, found.at)]
+    ours = [span for span in alive if span.uid == found.uid or not is_of_a_rival(span, seen)]
+    if len(ours) > 1:
+        staying = [span for span in ours if _was_staying(span, ours, found.at)]
         return Reason.DUPLICATE_PODS if len(staying) > 1 else Reason.TERMINATING_POD
-    if identity_rivals(seen):
+    if len(alive) > 1 or _rival_then(found, seen):
         return Reason.DUPLICATE_BOT
-    return Reason.EXTERNAL_POLLER if found.at - started >= STILL_THERE else Reason.CAUSE_UNKNOWN
+    return _cause_beyond(found, started, seen)
+
+
+def _cause_beyond(found: PodFinding, started: datetime, seen: Observed) -> Reason:
+    """Return the cause of a conflict that neither the bot's own pods nor another TelegramBot explain."""
+    strays = strays_then(found, seen)
+    if strays:
+        return Reason.STRAY_POD if any(not stray.worn for stray in strays) else Reason.DUPLICATE_BOT
+    if not _was_searched(seen):
+        return Reason.CAUSE_UNKNOWN
+    if crowd_of(found, seen):
+        return Reason.INSIDE_POD
+    return Reason.EXTERNAL_POLLER if _is_still_there(found, started, seen) else Reason.CAUSE_UNKNOWN
+
+
+def _is_still_there(found: PodFinding, started: datetime, seen: Observed) -> bool:
+    """Whether somebody came back whom a complete search since then has not shown."""
+    search = seen.search
+    looked = search is not None and search.complete and search.asked + ROUNDING >= found.at
+    return looked and found.at - started >= STILL_THERE
+
+
+def _was_searched(seen: Observed) -> bool:
+    """Whether it was looked for others with the token, as far as that can be: without one there is nothing to find."""
+    return seen.search is not None or secret_of(seen) is None
+
+
+def secret_of(seen: Observed) -> SecretKeyRef | None:
+    """Return where the bot's token is, or None where that is not given."""
+    token = seen.bot.spec.token if seen.bot and seen.bot.spec else None
+    return token.secret_key_ref if token else None
+
+
+def is_of_a_rival(span: PodSpan, seen: Observed) -> bool:
+    """Whether a pod is of the Deployment of another TelegramBot of this identity: it carries that identity, too."""
+    return any((rival.namespace, rival.target) == (span.namespace, span.deployment) for rival in identity_rivals(seen))
+
+
+def _rival_then(found: PodFinding, seen: Observed) -> bool:
+    """Whether another TelegramBot of this identity was there already."""
+    return any(rival.created <= found.at + ROUNDING for rival in identity_rivals(seen))
+
+
+def strays_then(found: PodFinding, seen: Observed) -> list[Stray]:
+    """Return the pods that have the token, are not the bot's, and may have cut off the one that tells of it."""
+    own = {span.uid for span in seen.spans} | {pod.uid for pod in seen.pods}
+    search = seen.search.strays if seen.search else ()
+    spans = {stray.uid: PodSpan(stray.pod, stray.uid, stray.started, ended=stray.ended) for stray in search}
+    victim = [span for span in seen.spans if span.uid == found.uid]
+    alive = {span.uid for span in suspects(found, (*victim, *spans.values()))}
+    return [stray for stray in search if stray.uid in alive and stray.uid not in own]
+
+
+def is_removable(stray: Stray, seen: Observed) -> bool:
+    """Whether a stray may be deleted: of the bot's own namespace, made by hand, still there, and surely with the token.
+
+    What a controller made would come again, and the pod of another TelegramBot is that one's.
+    """
+    by_hand = not stray.controller and not stray.worn
+    return stray.namespace == seen.namespace and by_hand and stray.sure and stray.ended is None
+
+
+def crowd_of(found: PodFinding, seen: Observed) -> str:
+    """Return what shows that several pollers run inside the one pod, "" where nothing does."""
+    crowds = seen.search.crowds if seen.search else ()
+    crowd = next((each for each in crowds if each.uid == found.uid), None)
+    return found.inside or (f"containers {' and '.join(crowd.containers)} both have the token" if crowd else "")
+
+
+def question(seen: Observed, run: Conflicts | None) -> Question | None:
+    """Return for whom to look while conflicts go on that nothing known explains; None where there is nobody to find.
+
+    One look counts for all conflicts before it. For those that come later it is made again, once as much time has
+    passed since the conflicts began as until the look before.
+    """
+    ref = secret_of(seen)
+    if run is None or not run.active or run.open_since is None or ref is None or seen.bot is None:
+        return None
+    since, looked = run.open_since, seen.search.asked if seen.search else None
+    if looked is not None and run.time - looked >= max(STILL_THERE, looked - since):
+        since = run.time
+    return Question(seen.namespace, ref, seen.identity, seen.bot.target, since)
 
 
 def _was_staying(span: PodSpan, alive: list[PodSpan], at: datetime) -> bool:

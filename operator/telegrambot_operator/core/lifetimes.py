@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from .classify import may_poll
 from .evidence import ConflictPattern, read_conflicts
 from .observed import PodFinding, PodSpan
+from .ownership import deployment_of
 from .records import ContainerStatus, Pod, Terminated
 
 
@@ -16,7 +17,15 @@ def span(pod: Pod, ended: datetime | None = None) -> PodSpan | None:
     if first is None:
         return None
     over = None if may_poll(pod) else max(_ends(pod), default=None)
-    return PodSpan(pod=pod.name, uid=pod.uid, started=first, deleted=deletion_asked(pod), ended=over or ended)
+    return PodSpan(
+        pod=pod.name,
+        uid=pod.uid,
+        started=first,
+        deleted=deletion_asked(pod),
+        ended=over or ended,
+        namespace=pod.metadata.namespace,
+        deployment=deployment_of(pod),
+    )
 
 
 def deletion_asked(pod: Pod) -> datetime | None:

@@ -11,6 +11,7 @@ heirs ----------- those identities of such others
                   that a TelegramBot has
 claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder that has vanished
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
+search ---------- who else has the token, once it was looked for
 failures -------- what could not be read or written, and why
 silence --------- what Telegram tells of processes on lost nodes, while it is listened to
 word ------------ what Telegram says of the bot: its username, its webhook, updates that pile up
@@ -28,6 +29,7 @@ from .carrier import Admission
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
 from .silence import Silence
+from .strays_search import Search
 from .table import Entry, parse
 from .turn import Claim, Vanished
 from .word import Word
@@ -105,13 +107,14 @@ class TokenView:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another TelegramBot that claims the same Deployment or the same identity."""
+    """Another TelegramBot that claims the same Deployment or the same identity. `target` is its Deployment's name."""
 
     namespace: str
     name: str
     uid: str
     created: datetime
     same_deployment: bool
+    target: str = ""
 
     @property
     def seniority(self) -> tuple[datetime, str]:
@@ -121,24 +124,33 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class PodFinding:
-    """A 409 and the pod that it was read from. `exact` is false when only the end of the container is known."""
+    """A 409 and the pod that it was read from. `exact` is false when only the end of the container is known.
+
+    `inside` is what the log says of several pollers in the pod, "" where it says nothing.
+    """
 
     pod: str
     uid: str
     finding: Finding
     at: datetime
     exact: bool = True
+    inside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PodSpan:
-    """When a pod's process may have been polling. `ended` and `deleted` are None while they have not happened."""
+    """When a pod's process may have been polling. `ended` and `deleted` are None while they have not happened.
+
+    `deployment` is the name of the Deployment that it is a pod of, "" where it is of none.
+    """
 
     pod: str
     uid: str
     started: datetime
     deleted: datetime | None = None
     ended: datetime | None = None
+    namespace: str = ""
+    deployment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +210,7 @@ class Observed:
     rivals: tuple[Rival, ...] = ()
     findings: tuple[PodFinding, ...] = ()
     spans: tuple[PodSpan, ...] = ()
+    search: Search | None = None
     failures: tuple[Failure, ...] = ()
     log_problem: str = ""
     claim: Claim | None = None

@@ -12,6 +12,13 @@ def belongs(pod: Pod, deployment: Deployment | None) -> bool:
     return same_namespace and owner.name == f"{deployment.name}-{pod.metadata.labels.template_hash}"
 
 
+def deployment_of(pod: Pod) -> str:
+    """Return the Deployment whose ReplicaSet controls the pod, as far as their names tell, or ""."""
+    owner, made = pod.metadata.controller, f"-{pod.metadata.labels.template_hash}"
+    of_one = owner is not None and owner.kind == "ReplicaSet" and owner.name.endswith(made)
+    return owner.name.removesuffix(made) if owner is not None and of_one else ""
+
+
 def named_in(namespace: str, pod: Pod) -> str:
     """Name a pod to readers of a namespace; one of another only by that fact: they may not be allowed to know more."""
     return pod.name if pod.metadata.namespace == namespace else "one in another namespace"

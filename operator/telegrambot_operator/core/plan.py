@@ -10,20 +10,23 @@ The order is the order of safety:
 5. Only what is still too many once the Deployment's controllers have settled is deleted by hand, since setting
    replicas to 1 and deleting at once could kill both.
 6. Pods that hang in Terminating are force-deleted where no process can be left, and only so many in a minute.
-7. Last comes what Telegram's own word asks for: a webhook is repaired, a deaf bot restarted.
+7. While conflicts go on that nothing known explains, it is looked for others with the token; one that nobody controls,
+   in the bot's own namespace, is deleted.
+8. Last comes what Telegram's own word asks for: a webhook is repaired, a deaf bot restarted.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from .. import names
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
-from ..names import Reason
+from ..names import EventReason, Reason
 from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, may_poll, overdue, overdue_at
+from .conflicts import Conflicts, conflicts, is_removable, question, strays_then
 from .deadline import hold_the_deadline, seconds_until_long
 from .deafness import restart
 from .entries import enter, leave, template_lock
@@ -34,6 +37,7 @@ from .ownership import belongs
 from .records import Deployment, Pod
 from .release import release
 from .remedy import Repairing, fix, repairing
+from .strays_search import Question
 from .turn import Verdict
 from .turns import turns
 
@@ -56,6 +60,7 @@ class Plan:
     listen: Listen | None = None  # for whom to listen to Telegram
     held_back: tuple[tuple[Pod, Later], ...] = ()  # would be force-deleted now, were it not for the limit
     repairing: Repairing | None = None  # what is done about a webhook that is not as it should be
+    search: Question | None = None  # for whom to look among all pods
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -98,6 +103,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
     count = desired.replicas(spec, loses=loses)
     # Of two TelegramBots with one identity only the winner clears up: the loser would meet the winner's pods.
     extras = [] if loses else candidates(seen)[count:]
+    run = conflicts(seen, timedelta(seconds=spec.conflict.clear_after_seconds), now)
     removable = [pod for pod in extras if spec.duplicates is Duplicates.DELETE and _nobody_else_removes(pod, seen)]
     actions = [
         *enter(seen, bot, spec, count),
@@ -106,6 +112,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *_pin(seen, bot, spec, count),
         *_go_on_with_a_rollout_that_hangs(seen),
         *_delete_extras(seen, removable),
+        *(() if loses else _delete_strays(seen, spec, run)),
         *(_force(pod, verdict) for pod, verdict in doomed if pod.uid not in seen.held_back),
         *_delete_remains(seen),
         *(taken := turns(seen, bot, count)).actions,
@@ -126,6 +133,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         listen=wanted,
         held_back=held_back,
         repairing=None if loses else repairing(seen, bot, spec, now),
+        search=question(seen, run),
         tolerated=tuple(pod for pod in extras if pod not in removable and not belongs(pod, seen.deployment)),
     )
 
@@ -274,6 +282,26 @@ def _delete(pod: Pod, reason: str, why: str, *, force: bool = False) -> DeletePo
         reason=reason,
         why=why,
     )
+
+
+def _delete_strays(seen: Observed, spec: TelegramBotSpec, run: Conflicts | None) -> Iterator[Action]:
+    """Delete whoever cut off the bot's pod, where that is ours to do: see `is_removable`."""
+    if run is None or run.telling is None or run.cause is not Reason.STRAY_POD or not run.active:
+        return
+    if spec.duplicates is not Duplicates.DELETE:
+        return
+    for stray in strays_then(run.telling, seen):
+        if is_removable(stray, seen) and not stray.deleting:
+            why = f"Pod {stray.pod} is deleted: it cut off pod {run.telling.pod}, since its {stray.has}."
+            yield DeletePod(
+                namespace=stray.namespace,
+                pod=stray.pod,
+                uid=stray.uid,
+                resource_version=stray.resource_version,
+                force=False,
+                reason=EventReason.STRAY_DELETED,
+                why=why,
+            )
 
 
 def _nobody_else_removes(pod: Pod, seen: Observed) -> bool:

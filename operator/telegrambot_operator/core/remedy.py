@@ -14,7 +14,7 @@ from ..names import EventReason, Reason
 from .actions import FixWebhook
 from .asking import wanted_url
 from .classify import may_poll
-from .conflicts import conflicts
+from .conflicts import STILL_THERE, conflicts
 from .observed import Bot, Observed
 from .webhooks import Hook
 
@@ -95,7 +95,10 @@ _HARMLESS = {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET, Reason.CAUSE_UNKNOWN}
 def _others_poll(seen: Observed, spec: TelegramBotSpec, now: datetime) -> bool:
     """Whether a 409 of late was somebody else's poll."""
     run = conflicts(seen, timedelta(seconds=spec.conflict.clear_after_seconds), now)
-    return run is not None and run.active and run.cause not in _HARMLESS
+    if run is None or not run.active:
+        return False
+    came_back = run.cause is Reason.CAUSE_UNKNOWN and run.time - run.started >= STILL_THERE
+    return came_back or run.cause not in _HARMLESS
 
 
 def fix(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Iterator[FixWebhook]:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from .. import names
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
-from ..names import Reason
+from ..names import ConditionType, Reason
+from .causes import strays_left
 from .classify import Death, because
 from .holds import identity_winner
 from .plan import may_force
@@ -17,7 +18,7 @@ from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, 
 Reported = tuple[Reason, str]
 Check = Callable[[View], Reported | None]
 FOR_A_PERSON = {Reason.PATCH_DENIED, Reason.AUTOSCALER_FOUND}
-PERSON_MUST_ACT = {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET, Reason.EXTERNAL_POLLER}
+PERSON_MUST_ACT = {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET, Reason.INSIDE_POD, Reason.EXTERNAL_POLLER}
 
 
 def stalled(view: View, pinned: Verdict, conflicted: Verdict) -> Verdict:
@@ -147,6 +148,15 @@ def _controller(pod: Pod) -> str:
 def _conflict_for_a_person(view: View, conflicted: Verdict) -> Reported | None:
     if conflicted.reason in {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET} and _webhook_needs_nobody(view):
         return None
-    if conflicted.status == "True" and conflicted.reason in PERSON_MUST_ACT:
-        return conflicted.reason, conflicted.message
-    return None
+    for_a_person = conflicted.reason in PERSON_MUST_ACT or _others_are_left(view, conflicted)
+    return (conflicted.reason, conflicted.message) if conflicted.status == "True" and for_a_person else None
+
+
+def _others_are_left(view: View, conflicted: Verdict) -> bool:
+    """Whether pods with the token are left to a person; until the search is made anew, what was said before holds."""
+    if view.conflicts is None or conflicted.reason not in {Reason.STRAY_POD, Reason.DUPLICATE_BOT}:
+        return False
+    before = view.said_before(ConditionType.STALLED)
+    if view.conflicts.telling is None and before is not None:
+        return bool(before["reason"] == conflicted.reason)
+    return strays_left(view)

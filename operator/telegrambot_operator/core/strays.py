@@ -127,9 +127,12 @@ class PodParts(Record, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The token that is looked for: a key of a Secret, and the token itself where it is known. `sole`: the only key."""
+    """The token that is looked for: a key of a Secret, and the token itself where it is known. `sole`: the only key.
 
-    secret: str
+    In another namespace than the Secret's its name means nothing: there only the token is looked for.
+    """
+
+    secret: str | None
     key: str
     token: str | None = None
     sole: bool = False
@@ -156,11 +159,9 @@ def uses(parts: PodParts, wanted: Wanted) -> tuple[Use, ...]:
 
 def _use(container: Container, volumes: tuple[Volume, ...], wanted: Wanted) -> Use | None:
     """Return the plainest way in which a container has the token; one that leaves no doubt goes first."""
-    ways = [
-        *_written_out(container, wanted),
-        *_as_variable(container, wanted),
-        *_as_file(container, volumes, wanted),
-    ]
+    ways = list(_written_out(container, wanted))
+    if wanted.secret is not None:
+        ways += [*_as_variable(container, wanted.secret, wanted), *_as_file(container, volumes, wanted.secret, wanted)]
     return next((use for use in ways if use.sure), ways[0] if ways else None)
 
 
@@ -182,23 +183,23 @@ def _holds(text: str, token: str) -> bool:
     return bool(found) and not before[-1:].isdigit() and not (behind[:1].isalnum() or behind[:1] in {"_", "-"})
 
 
-def _as_variable(container: Container, wanted: Wanted) -> Iterator[Use]:
+def _as_variable(container: Container, secret: str, wanted: Wanted) -> Iterator[Use]:
     for variable in container.env:
         ref = variable.value_from.secret_key_ref
-        if (ref.name, ref.key) == (wanted.secret, wanted.key):
-            yield Use(container.name, f"from Secret {wanted.secret} in its variable {variable.name}")
-    if any(each.secret_ref.name == wanted.secret for each in container.env_from):
-        yield Use(container.name, f"among all keys of Secret {wanted.secret} in its variables", sure=wanted.sole)
+        if (ref.name, ref.key) == (secret, wanted.key):
+            yield Use(container.name, f"from Secret {secret} in its variable {variable.name}")
+    if any(each.secret_ref.name == secret for each in container.env_from):
+        yield Use(container.name, f"among all keys of Secret {secret} in its variables", sure=wanted.sole)
 
 
-def _as_file(container: Container, volumes: tuple[Volume, ...], wanted: Wanted) -> Iterator[Use]:
+def _as_file(container: Container, volumes: tuple[Volume, ...], secret: str, wanted: Wanted) -> Iterator[Use]:
     sources = {volume.name: volume.sources for volume in volumes}
     for mount in container.volume_mounts:
         for source in sources.get(mount.name, ()):
-            path = source.path(wanted.secret, wanted.key)
+            path = source.path(secret, wanted.key)
             if path is not None and _shows(mount.sub_path, path):
                 sure = wanted.sole or bool(source.items) or bool(mount.sub_path)
-                yield Use(container.name, f"from Secret {wanted.secret} in its volume {mount.name}", sure=sure)
+                yield Use(container.name, f"from Secret {secret} in its volume {mount.name}", sure=sure)
 
 
 def _shows(sub_path: str, path: str) -> bool:
@@ -209,7 +210,7 @@ def _shows(sub_path: str, path: str) -> bool:
 
 def may_use(pod: bytes, wanted: Wanted) -> bool:
     """Return False for the JSON of a pod that surely does not use the token: a search for plain strings."""
-    return wanted.secret.encode() in pod or (wanted.token is not None and wanted.token.encode() in pod)
+    return any(needle is not None and needle.encode() in pod for needle in (wanted.secret, wanted.token))
 
 
 _PARTS = msgspec.json.Decoder(PodParts)

@@ -4,15 +4,16 @@ from ..api.models import Lock, TelegramBotSpec
 from ..names import ConditionType, Reason
 from . import desired
 from .carrier import note
+from .causes import cause_sentence
 from .classify import Death
-from .conflicts import Conflicts, identity_rivals
+from .conflicts import Conflicts
 from .entries import by_admission, in_force
 from .holds import identity_winner
 from .observed import FORCED_A_MINUTE, Failure, TokenState
 from .readiness import ready
 from .records import Deployment, template_of
 from .stalled import stalled
-from .telling import under_repair, webhook_in_the_way, webhook_sentence
+from .telling import under_repair, webhook_in_the_way
 from .view import Verdict, View, listed, no, unknown, where, yes
 
 
@@ -129,13 +130,23 @@ def _token_note(view: View) -> str:
 
 
 def _conflicted(view: View) -> Verdict:
+    """Say why Telegram answers 409; what only the previous status knows stays as it was said."""
     run = view.conflicts
     hooked = webhook_in_the_way(view)
     if hooked:
         return yes(Reason.WEBHOOK_ACTIVE, f"{hooked}{f' [{run.evidence}]' if run and run.active else ''}")
     if run is None or not run.active:
         return no(Reason.NO_CONFLICT, f"no 409 in the last {_clear_after(view)} s{_log_note(view)}")
-    return yes(run.cause, f"{_cause_sentence(run, view)} [{run.evidence}]")
+    return _as_before(run, view) or yes(run.cause, f"{cause_sentence(run, view)} [{run.evidence}]")
+
+
+def _as_before(run: Conflicts, view: View) -> Verdict | None:
+    """Return what was said of a cause that only the previous status knows: an operator that starts finds it anew."""
+    before = view.said_before(ConditionType.CONFLICTED)
+    if run.telling is not None or run.cause in {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET} or before is None:
+        return None
+    same = (before["status"], before["reason"]) == ("True", run.cause)
+    return yes(run.cause, before["message"]) if same else None
 
 
 def _log_note(view: View) -> str:
@@ -146,23 +157,6 @@ def _log_note(view: View) -> str:
 
 def _clear_after(view: View) -> int:
     return view.bot.spec.conflict.clear_after_seconds if view.bot.spec else 300
-
-
-_CAUSES = {
-    Reason.DUPLICATE_PODS: "more than one pod of the bot was polling when {pod} was cut off",
-    Reason.TERMINATING_POD: "a pod of the bot that was being deleted was still polling when {pod} was cut off",
-    Reason.DUPLICATE_BOT: "TelegramBot {rival} runs the same bot; delete one of the two",
-    Reason.EXTERNAL_POLLER: "something that is not a pod of this TelegramBot keeps polling with the same token and "
-    "cuts off pod {pod}; stop it (another Deployment, cluster or laptop), or revoke the token with @BotFather",
-}
-
-
-def _cause_sentence(run: Conflicts, view: View) -> str:
-    if run.cause in {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET}:
-        return webhook_sentence(run, view)
-    sentence = _CAUSES.get(run.cause, "pod {pod} was cut off by another poller; the cause is not known yet")
-    near = [each.name for each in identity_rivals(view.seen) if each.namespace == view.bot.namespace]
-    return sentence.format(pod=run.pod, rival=near[0] if near else "of another namespace")
 
 
 def _reconciling(view: View, is_ready: Verdict, is_stalled: Verdict) -> Verdict:

@@ -97,8 +97,9 @@ class Bots:
         found = []
         for key in sorted((deployment | same) - {bot.key}):
             other = self._bots[key]
+            same_deployment = key in deployment
             found.append(
-                Rival(other.namespace, other.name, other.uid, other.created, same_deployment=key in deployment)
+                Rival(other.namespace, other.name, other.uid, other.created, same_deployment, target=other.target)
             )
         return tuple(found)
 

@@ -167,7 +167,7 @@ class Executor:
         known = self._pods.store.get(action.namespace, action.pod)
         if action.force and known is not None and known.uid == action.uid:
             self._pods.forget(known)
-        elif not action.force:
+        elif not action.force and known is not None:  # a stray is not among the pods that are watched
             self._pods.learn(data)
         if action.proven:
             self._history.prove(action.uid)

@@ -30,6 +30,7 @@ from .observe import UNSEEN_SECONDS, Caches, Observer, index_autoscaler, index_d
 from .pace import Pace
 from .report import Reporter
 from .silence import Silences
+from .strays import Strays
 from .tables import Tables
 from .telegram import Telegram
 from .tokens import Tokens
@@ -92,6 +93,7 @@ class Guard:
             self.queue.add,
         )
         self.words = Words(Telegram(settings.telegram_api_url), Tokens(kube), self.turns.pods_of, self.queue.add)
+        self.strays = Strays(kube, Tokens(kube), settings.namespaces, self.queue.add, self.queue.add_after)
         self.executor = Executor(
             kube,
             caches,
@@ -172,6 +174,7 @@ class Guard:
             group.create_task(self.reporter.run())
             group.create_task(self.silences.run())
             group.create_task(self.words.run())
+            group.create_task(self.strays.run())
             group.create_task(self._resync())
             self._all_changed()
             for _ in range(WORKERS):
@@ -233,12 +236,15 @@ class Guard:
         seen = await self._look(key)
         todo = plan(seen, self._clock())
         await self.silences.tend(key, todo.listen)
+        self.strays.tend(key, todo.search)
         failures: tuple[Failure, ...] = ()
         if todo.actions:
             failures = await self.executor.run(seen.bot, todo.actions)
+            await self.strays.look_again(key, todo.actions)
             seen = await self._look(key)
             todo = plan(seen, self._clock())
             await self.silences.tend(key, todo.listen)
+            self.strays.tend(key, todo.search)
         seen = replace(seen, silence=self.silences.state(key))
         await self._conclude(key, seen, todo, failures)
 
@@ -246,7 +252,8 @@ class Guard:
         seen = await self.observer.observe(key, self._clock())
         held_back = self.pace.waits(pod.uid for pod in seen.pods)
         word = self.words.follow(key, ask(seen), seen.bot.status if seen.bot else {})
-        return replace(seen, held_back=held_back, silence=self.silences.state(key), word=word)
+        seen = replace(seen, search=self.strays.state(key), word=word)
+        return replace(seen, held_back=held_back, silence=self.silences.state(key))
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:
         if todo.actions or failures:

@@ -9,6 +9,7 @@ import msgspec
 from ..api.models import SecretKeyRef
 from ..core import understand
 from ..core.observed import Bot, Failure, TokenState, TokenView
+from ..core.strays import Wanted
 from .kube import SECRETS, Kube, KubeError, path
 
 # How long an answer holds before it is read again at the next pass, in seconds.
@@ -63,6 +64,12 @@ class Tokens:
             if error.status == 404:
                 return None
             raise
+
+    async def sought(self, namespace: str, ref: SecretKeyRef) -> Wanted:
+        """Return what to look for in other pods, the token itself with it, read now. Raises KubeError."""
+        secret = await self._secret(namespace, ref)
+        sole = len(secret.get("data") or {}) == 1
+        return Wanted(ref.name, ref.key, understand.token_itself(secret, ref), sole)
 
     async def _secret(self, namespace: str, ref: SecretKeyRef) -> dict[str, Any]:
         secret: dict[str, Any] = msgspec.json.decode(await self._kube.get(path(SECRETS, namespace, ref.name)))
