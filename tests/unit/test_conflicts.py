@@ -11,24 +11,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegrambot_operator.core.conflicts import Conflicts, conflicts, seconds_left, timestamp
+from telegrambot_operator.core.conflicts import Conflicts, conflicts, question, seconds_left, timestamp
 from telegrambot_operator.core.evidence import ConflictKind
-from telegrambot_operator.core.observed import Observed, PodFinding
-from telegrambot_operator.core.strays_search import Search
+from telegrambot_operator.core.observed import Observed, PodFinding, PodSpan
+from telegrambot_operator.core.strays_search import Crowd, Search
 from telegrambot_operator.names import Reason
-from tests.unit.worlds import Json, at, conflict, lived, rival, status_of, telegram_bot, world
+from tests.unit.worlds import (
+    Json,
+    adopts,
+    at,
+    conflict,
+    lived,
+    looked,
+    rival,
+    said,
+    status_of,
+    stray,
+    telegram_bot,
+    world,
+)
 
 WINDOW = timedelta(seconds=300)
 ACTIVE = ConflictKind.WEBHOOK_ACTIVE
 SET = ConflictKind.TERMINATED_BY_SET_WEBHOOK
 OTHER_SET = ConflictKind.OTHER_SET_WEBHOOK
 TWO = (lived("bot-a"), lived("bot-b"))
-NOTHING = Search(asked=at(0))
+NOTHING = looked()
+CROWD = Crowd("bot-a", "uid-bot-a", ("bot", "worker"))
+
+
+def of_the_other(name: str) -> PodSpan:
+    """When a pod of the Deployment of the TelegramBot `other` ran."""
+    return replace(lived(name), deployment="other-deployment")
 
 
 def run_of(*findings: PodFinding, seconds: float = 0.0, last: Json | None = None, **known: Any) -> Conflicts | None:
     """The run of conflicts, seen so many seconds from NOW; `last` is the lastConflict of the previous status."""
-    bot = telegram_bot(status={"lastConflict": last} if last else {})
+    bot = known.pop("bot", None) or telegram_bot(status={"lastConflict": last} if last else {})
     known.setdefault("spans", (lived("bot-a"),))
     known.setdefault("search", NOTHING)
     return conflicts(world(bot, findings=findings, **known), WINDOW, at(seconds))
@@ -133,6 +152,87 @@ CAUSES: dict[str, tuple[PodFinding, dict[str, Any], Reason]] = {
     ),
     "a webhook that was set": (conflict(-60, kind=SET), {"spans": TWO}, Reason.WEBHOOK_SET),
     "a webhook that another one replaced": (conflict(-60, kind=OTHER_SET), {}, Reason.WEBHOOK_SET),
+    "a TelegramBot of the same identity that was made later": (
+        conflict(-60),
+        {"rivals": (rival(age=50),)},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a pod of the other TelegramBot's Deployment, which carries the identity too": (
+        conflict(-60),
+        {"rivals": (rival("other", age=60),), "spans": (lived("bot-a"), of_the_other("bot-b"))},
+        Reason.DUPLICATE_BOT,
+    ),
+    "the same, and two pods of our own": (
+        conflict(-60),
+        {"rivals": (rival("other", age=60),), "spans": (*TWO, of_the_other("bot-c"))},
+        Reason.DUPLICATE_PODS,
+    ),
+    "a pod that has the token": (conflict(-60), {"search": looked(stray())}, Reason.STRAY_POD),
+    "a pod that has the token and started later": (
+        conflict(-60),
+        {"search": looked(stray(since=-50))},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a pod that has the token and had ended before": (
+        conflict(-60),
+        {"search": looked(stray(until=-70))},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a pod that has the token and ended a moment before: Telegram answers that late": (
+        conflict(-60),
+        {"search": looked(stray(until=-63))},
+        Reason.STRAY_POD,
+    ),
+    "a pod that has the token and turned out to be the bot's own": (
+        conflict(-60),
+        {"search": looked(stray("bot-a"))},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a pod that has the token and is another TelegramBot's": (
+        conflict(-60),
+        {"search": looked(stray(worn="shop.other"))},
+        Reason.DUPLICATE_BOT,
+    ),
+    "one of each: the one that nobody guards": (
+        conflict(-60),
+        {"search": looked(stray(worn="shop.other"), stray("more"))},
+        Reason.STRAY_POD,
+    ),
+    "a TelegramBot goes before pods that have the token": (
+        conflict(-60),
+        {"rivals": (rival(age=90),), "search": looked(stray())},
+        Reason.DUPLICATE_BOT,
+    ),
+    "two containers of the pod have the token": (
+        conflict(-60),
+        {"search": looked(crowds=(CROWD,))},
+        Reason.INSIDE_POD,
+    ),
+    "two containers of another pod have the token": (
+        conflict(-60, "bot-b"),
+        {"search": looked(crowds=(CROWD,)), "spans": (lived("bot-b"),)},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "a pod that has the token goes before several containers": (
+        conflict(-60),
+        {"search": looked(stray(), crowds=(CROWD,))},
+        Reason.STRAY_POD,
+    ),
+    "the log shows several pollers": (
+        replace(conflict(-60), inside="0|bot and 1|bot"),
+        {"search": looked()},
+        Reason.INSIDE_POD,
+    ),
+    "the log shows several pollers, but others were not looked for yet": (
+        replace(conflict(-60), inside="0|bot and 1|bot"),
+        {"search": None},
+        Reason.CAUSE_UNKNOWN,
+    ),
+    "the log shows several pollers, and without a token there is nobody to look for": (
+        replace(conflict(-60), inside="0|bot and 1|bot"),
+        {"search": None, "bot": telegram_bot(spec=adopts(token=None))},
+        Reason.INSIDE_POD,
+    ),
 }
 
 
@@ -158,6 +258,99 @@ def test_an_external_poller_is_named_only_when_it_came_back(apart: float, expect
 
 def test_two_conflicts_a_window_apart_do_not_make_an_external_poller() -> None:
     assert cause(conflict(-600), conflict(-100)) is Reason.CAUSE_UNKNOWN
+
+
+EMPTY: dict[str, tuple[Search | None, Reason]] = {
+    "nobody was looked for": (None, Reason.CAUSE_UNKNOWN),
+    "the search failed": (looked(problem="pods could not be listed"), Reason.CAUSE_UNKNOWN),
+    "the search was made before the second of them": (looked(seconds=-40), Reason.CAUSE_UNKNOWN),
+    "the search was made after it, and is complete": (looked(seconds=-29), Reason.EXTERNAL_POLLER),
+    "what may not be listed is no part of a complete search": (looked(left_out="others"), Reason.EXTERNAL_POLLER),
+}
+
+
+@pytest.mark.parametrize(("search", "expected"), EMPTY.values(), ids=EMPTY)
+def test_an_external_poller_is_named_only_when_everything_else_came_back_empty(
+    search: Search | None, expected: Reason
+) -> None:
+    assert cause(conflict(-60), conflict(-30), search=search) is expected
+
+
+def test_without_a_token_nobody_is_called_an_external_poller() -> None:
+    """Nothing was looked for, so nothing came back empty."""
+    tokenless = telegram_bot(spec=adopts(token=None))
+    assert cause(conflict(-60), conflict(-30), bot=tokenless, search=None) is Reason.CAUSE_UNKNOWN
+
+
+# --- For whom to look -----------------------------------------------------------------------------------------------
+
+
+def asked(*findings: PodFinding, last: Json | None = None, **known: Any) -> float | None:
+    """So many seconds from NOW a search has to be made at the earliest to count; None where none is asked for."""
+    bot = known.pop("bot", None) or telegram_bot(status={"lastConflict": last} if last else {})
+    seen = world(bot, findings=findings, **{"spans": (lived("bot-a"),), **known})
+    found = question(seen, conflicts(seen, WINDOW, at(0)))
+    return (found.since - at(0)).total_seconds() if found else None
+
+
+ASKED: dict[str, tuple[tuple[PodFinding, ...], dict[str, Any], float | None]] = {
+    "no conflict: nobody": ((), {}, None),
+    "a conflict that nothing explains: since it began": ((conflict(-60), conflict(-50)), {}, -60),
+    "and so for all that a search has shown": ((conflict(-60),), {"search": looked(stray())}, -60),
+    "a webhook: nobody": ((conflict(-60, kind=ACTIVE),), {}, None),
+    "two pods of our own: nobody": ((conflict(-60),), {"spans": TWO}, None),
+    "another TelegramBot: nobody": ((conflict(-60),), {"rivals": (rival(age=60),)}, None),
+    "a conflict that is over: nobody": ((conflict(-301),), {}, None),
+    "a bot whose token is not named: nobody": (
+        (conflict(-60),),
+        {"bot": telegram_bot(spec=adopts(token=None))},
+        None,
+    ),
+    "a conflict soon after the search: that counts": (
+        (conflict(-60), conflict(-50)),
+        {"search": looked(seconds=-59)},
+        -60,
+    ),
+    "a conflict long after the search: once more": (
+        (conflict(-60), conflict(-40)),
+        {"search": looked(seconds=-59)},
+        -40,
+    ),
+    "the second search lasts longer than the first": (
+        (conflict(-100), conflict(-40)),
+        {"search": looked(seconds=-65)},
+        -100,
+    ),
+    "409s that go on after the pods that began them have ended": (
+        (conflict(-90), conflict(-60), conflict(-30)),
+        {"spans": (lived("bot-a"), lived("bot-b", until=-80))},
+        -60,
+    ),
+    "a cause that only the status of an operator before knows": (
+        (),
+        {"last": {"time": timestamp(at(-20)), "started": timestamp(at(-50)), "cause": "ExternalPoller"}},
+        -50,
+    ),
+}
+
+
+@pytest.mark.parametrize(("findings", "known", "expected"), ASKED.values(), ids=ASKED)
+def test_it_is_looked_for_others_while_nothing_known_explains_the_conflict(
+    findings: tuple[PodFinding, ...], known: dict[str, Any], expected: float | None
+) -> None:
+    assert asked(*findings, **known) == expected
+
+
+def test_a_war_of_an_hour_is_searched_ever_more_seldom() -> None:
+    began, searches = -3600.0, [-3599.9]
+    for second in range(-3600, 0, 3):
+        last = {"time": timestamp(at(second)), "started": timestamp(at(began)), "cause": "ExternalPoller"}
+        seen = world(telegram_bot(status={"lastConflict": last}), search=looked(seconds=searches[-1]))
+        wanted = question(seen, conflicts(seen, WINDOW, at(second)))
+        assert wanted is not None
+        if wanted.since > at(searches[-1]):
+            searches.append(second + 0.1)
+    assert len(searches) == 9
 
 
 # --- A storm --------------------------------------------------------------------------------------------------------
@@ -208,6 +401,40 @@ def test_the_first_cause_of_a_storm_stays() -> None:
 def test_a_storm_that_goes_on_long_after_its_cause_has_another() -> None:
     spans = (lived("bot-a"), lived("bot-b", until=-80))
     assert cause(conflict(-90), conflict(-60), conflict(-30), spans=spans) is Reason.EXTERNAL_POLLER
+
+
+def test_a_stray_pod_that_goes_on_after_the_duplicates_is_the_cause() -> None:
+    spans = (lived("bot-a"), lived("bot-b", until=-80))
+    found = cause(conflict(-90), conflict(-60), conflict(-30), spans=spans, search=looked(stray()))
+    assert found is Reason.STRAY_POD
+
+
+def test_somebody_outside_who_goes_on_after_a_stray_pod_is_the_cause() -> None:
+    search = looked(stray(until=-80))
+    assert cause(conflict(-90), conflict(-60), conflict(-30), search=search) is Reason.EXTERNAL_POLLER
+
+
+def test_a_stray_pod_that_is_gone_by_now_stays_the_cause_of_its_storm() -> None:
+    assert cause(conflict(-90), conflict(-80), search=looked(stray(until=-70))) is Reason.STRAY_POD
+
+
+def test_a_409_that_was_counted_before_the_search_gets_its_cause_by_it() -> None:
+    last = {"time": timestamp(at(-10)), "cause": "CauseUnknown", "pod": "bot-a", "count": 1}
+    run = run_of(conflict(-10), last=last, search=looked(stray()))
+    assert run is not None
+    assert (run.cause, run.count) == (Reason.STRAY_POD, 1)
+
+
+def test_an_external_poller_gives_way_to_a_pod_that_is_found_later() -> None:
+    assert cause(conflict(-90), conflict(-60), conflict(-30), search=looked(stray(since=-40))) is Reason.STRAY_POD
+
+
+@pytest.mark.parametrize("told", ["StrayPod", "ExternalPoller", "DuplicatePods"])
+def test_what_an_operator_before_has_told_is_told_until_it_is_known_again(told: str) -> None:
+    last = {"time": timestamp(at(-10)), "cause": told, "pod": "bot-a", "count": 1}
+    condition = {"type": "Conflicted", "status": "True", "reason": told, "message": "pod shop/debug did it"}
+    bot = telegram_bot(status={"lastConflict": last, "conditions": [condition | {"lastTransitionTime": "then"}]})
+    assert said(status_of(world(bot)), "Conflicted") == ("True", told, "pod shop/debug did it")
 
 
 def test_of_two_conflicts_at_one_time_the_order_of_reading_chooses_nothing() -> None:
