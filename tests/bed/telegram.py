@@ -46,6 +46,7 @@ class Emulator:
         """A server that is not started; `brake` in seconds, for tests that do not want Telegram's 3."""
         self.url = ""
         self.bots: dict[str, Bot] = {}
+        self.turned_away: list[str] = []  # who asked during an outage, by User-Agent
         self._brake = brake
         self._port = 0
         self._broken: ApiError | None = None
@@ -85,6 +86,10 @@ class Emulator:
         """Make the bot's token invalid, as BotFather's /revoke does: 401 from now on."""
         self.bots.pop(bot.token, None)
 
+    def know(self, bot: Bot) -> None:
+        """Take a revoked token back."""
+        self.bots[bot.token] = bot
+
     def outage(self, status: int, *, retry_after: int | None = None) -> None:
         """Answer every new request with this status until `recover`; polls that are parked stay parked."""
         self._broken = ApiError(status, usual_words(status, retry_after), retry_after)
@@ -109,8 +114,10 @@ class Emulator:
 
     async def _answer(self, request: web.Request) -> tuple[Any, str]:
         if self._broken is not None:
+            self.turned_away.append(request.headers.get("User-Agent", ""))
             raise self._broken
         bot, method = self._route(request)
+        bot.asked.append((method, request.headers.get("User-Agent", "")))
         call = Call(await _parameters(request), self._client(request), lambda: _connected(request))
         if method != "getupdates":
             bot.raise_fault(method)

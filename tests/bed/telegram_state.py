@@ -130,6 +130,7 @@ class Bot:
     polls: list[Poll] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)  # each call: method in lower case, User-Agent
     pending: deque[dict[str, Any]] = field(default_factory=deque)
     confirmed: int = 0
     allowed_updates: tuple[str, ...] = ()

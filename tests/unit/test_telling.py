@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from telegrambot_operator.api.models import SecretKeyRef
 from telegrambot_operator.core.actions import DeletePod, FixWebhook
 from telegrambot_operator.core.asking import ask
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Failure, Observed, TokenState, TokenView
 from telegrambot_operator.core.plan import plan
+from telegrambot_operator.core.strays_search import Crowd, Question, Search, Stray
 from telegrambot_operator.core.turn import Vanished
 from telegrambot_operator.core.webhooks import Hook
 from telegrambot_operator.core.word import Poller, Repair, Word
@@ -18,6 +20,7 @@ from telegrambot_operator.names import ConditionType
 from tests.unit.worlds import (
     IDENTITY,
     NOW,
+    SECRET_REF,
     Json,
     adopts,
     at,
@@ -35,8 +38,8 @@ from tests.unit.worlds import (
 
 SERVING = [pod("bot-a")]
 WELL = Word(fresh=True, username="shop_bot", hook=Hook.WANTED)
-HOOKED = replace(WELL, hook=Hook.OTHER, host="old.example")
-MISSING = replace(WELL, hook=Hook.MISSING)
+HOOKED = replace(WELL, hook=Hook.OTHER, host="old.example", since=at(-30))
+MISSING = replace(WELL, hook=Hook.MISSING, since=at(-30))
 DEAF = replace(WELL, deaf=True, sure=True, waiting=20)
 URL = "https://shop.example/hook/s3cret"
 FIXES = {"remedy": "FixWebhook"}
@@ -48,7 +51,7 @@ def bot_that(generation: int = 2, **spec: Any) -> Any:
 
 
 def seen_with(word: Word | None, *, pods: Any = SERVING, spec: Json | None = None, **known: Any) -> Observed:
-    return world(bot_that(**(spec or {})), pods=pods, word=word, **known)
+    return world(bot_that(**(spec or {})), pods=pods, word=word, **{"search": SEARCHED, **known})
 
 
 def fixes(seen: Observed) -> list[FixWebhook]:
@@ -59,6 +62,9 @@ def deletes(seen: Observed) -> list[DeletePod]:
     return [each for each in plan(seen, NOW).actions if isinstance(each, DeletePod)]
 
 
+# Who else has the token: nobody, when it was last looked for.
+SEARCHED = Search(at(-20))
+STRAY = Stray("lab", "copy", "uid-copy", "1", "container bot", at(-900))
 FIXING = {"conflict": FIXES}
 FIXING_BY_HOOK = {**BY_HOOK, "conflict": FIXES}
 RESTARTING = {"notPolling": {"policy": "Restart"}}
@@ -100,10 +106,15 @@ TOLD: dict[str, tuple[Observed, str, list[str]]] = {
         "Stalled True WebhookActive",
         ["2026-11-24 11:00 UTC", "something else sets it"],
     ),
+    "... and a stray pod would poll as well": (
+        seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, strays=(STRAY,))),
+        "Stalled True WebhookActive",
+        ["since lab/copy would poll as well: stop that first"],
+    ),
     "... and Telegram refuses": (
         seen_with(replace(HOOKED, repair=Repair(at(-60), 2, "HTTP 400 no")), spec=FIXING),
         "Stalled True WebhookActive",
-        ["Telegram refused the repair: HTTP 400 no"],
+        ["did not carry out the repair (HTTP 400 no)", "every five minutes"],
     ),
     "a 409 of a webhook that is gone again": (
         seen_with(replace(WELL, alarm=at(-10)), **CONFLICT),
@@ -117,6 +128,11 @@ TOLD: dict[str, tuple[Observed, str, list[str]]] = {
     ),
     "a 409 of a webhook of which Telegram has not been asked": (
         seen_with(WELL, **CONFLICT),
+        "Stalled True WebhookActive",
+        ["while a webhook is set"],
+    ),
+    "... not since the last one": (
+        seen_with(replace(WELL, alarm=at(-11)), **CONFLICT),
         "Stalled True WebhookActive",
         ["while a webhook is set"],
     ),
@@ -256,6 +272,22 @@ REPAIRS: dict[str, tuple[Observed, bool]] = {
     ),
     "somebody else polls": (seen_with(HOOKED, spec=FIXING, **FIGHT), False),
     "the log has its 409": (seen_with(HOOKED, spec=FIXING, **CONFLICT), True),
+    "nobody has looked for others": (seen_with(HOOKED, spec=FIXING, search=None), False),
+    "nobody has looked for others since": (seen_with(HOOKED, spec=FIXING, search=Search(at(-31))), False),
+    "not everything could be looked at": (
+        seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, problem="no answer")),
+        False,
+    ),
+    "what may be looked at was": (seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, left_out="pods")), True),
+    "a stray pod has the token": (seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, strays=(STRAY,))), False),
+    "a stray pod had the token": (
+        seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, strays=(replace(STRAY, ended=at(-1)),))),
+        True,
+    ),
+    "two containers of the pod have the token": (
+        seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, crowds=(Crowd("bot-a", "uid-bot-a", ("a", "b")),))),
+        False,
+    ),
     "suspended": (seen_with(HOOKED, spec={**FIXING, "suspend": True}), False),
     "an older TelegramBot runs the bot": (seen_with(HOOKED, spec=FIXING, rivals=(rival(age=90000),)), False),
     "repaired an hour ago": (seen_with(replace(HOOKED, repair=REPAIRED), spec=FIXING), False),
@@ -278,6 +310,29 @@ REPAIRS: dict[str, tuple[Observed, bool]] = {
 @pytest.mark.parametrize(("seen", "repaired"), REPAIRS.values(), ids=REPAIRS.keys())
 def test_repairs(seen: Observed, repaired: bool) -> None:
     assert bool(fixes(seen)) is repaired
+
+
+def test_what_was_refused_or_restarted_is_looked_at_again_when_its_time_comes() -> None:
+    refused = seen_with(replace(HOOKED, repair=Repair(at(-60), 2, "no")), spec=FIXING)
+    restarted = seen_with(replace(DEAF, restarts=1, restarted=at(-200)), spec=TWO_MINUTES)
+    assert (plan(refused, NOW).again_after, plan(restarted, NOW).again_after) == (240, 40)
+    assert plan(seen_with(WELL, spec=FIXING), NOW).again_after is None
+
+
+def test_before_a_webhook_is_deleted_all_pods_are_searched_for_others_with_the_token() -> None:
+    asked = plan(seen_with(HOOKED, spec=FIXING, search=None), NOW).search
+    assert asked == Question("shop", adopts_secret(), IDENTITY, "telegram-bot", at(-30))
+    for seen in (
+        seen_with(WELL, spec=FIXING),
+        seen_with(HOOKED),
+        seen_with(replace(HOOKED, repair=REPAIRED), spec=FIXING),
+        seen_with(HOOKED, spec=FIXING_BY_HOOK),
+    ):
+        assert plan(seen, NOW).search is None
+
+
+def adopts_secret() -> SecretKeyRef:
+    return SecretKeyRef.model_validate(SECRET_REF)
 
 
 def test_a_repair_names_what_it_does_and_no_address() -> None:

@@ -67,6 +67,7 @@ def test_hosts(url: str, host: str) -> None:
         ("Wrong response from the webhook: 401 Unauthorized", "Wrong response from the webhook: 401 Unauthorized"),
         ("moved to https://shop.example/hook/s3cret?key=k3y", "moved to shop.example"),
         ("404 at /hook/s3cret with key=k3y", "404 at <redacted> with <redacted>"),
+        ("no bot7301948265:AAFq9Zr0bXw3KjT5uYv1LmNp8sQeHd2GcRk", "no bot7301948265:<redacted>"),
         ("two\nlines\tof it", "two lines of it"),
     ],
 )

@@ -29,6 +29,7 @@ from telegrambot_operator.core.word import (
     asks_otherwise,
     at_least,
     hear,
+    is_news,
     remembered,
 )
 
@@ -141,6 +142,7 @@ PILES: dict[str, tuple[Story, Ask, bool]] = {
     "all were fetched meanwhile": ([*[looked(7)] * 9, looked(0), *[looked(7)] * 9], POLLS, False),
     "the last look finds fewer: it polls again": ([looked(7)] * 12 + [looked(6)], POLLS, False),
     "the last look finds none: it polls again": ([looked(7)] * 12 + [looked(0)], POLLS, False),
+    "long enough, and not looked at often enough": ([looked(7), 50.0, looked(7)], replace(POLLS, after=50), False),
     "Telegram is away, and was not for long": ([*[looked(7)] * 11, DOWN, looked(7)], POLLS, True),
     "Telegram was away for long: what happened then is not known": ([*[looked(7)] * 9, 600.0, looked(7)], POLLS, False),
     "deaf, and Telegram was away since": ([*[looked(7)] * 12, DOWN, 3600.0], POLLS, True),
@@ -180,15 +182,15 @@ def test_a_new_process_is_given_its_own_time() -> None:
 
 
 def test_of_updates_that_telegram_lets_expire_nobody_is_the_fetcher() -> None:
-    day = [looked(900)] * (23 * 3600 // 30 + 20)
+    day = [looked(900)] * (23 * 3600 // 15 + 20)
     assert word([*day, looked(880)]).deaf
     assert not word([*day, looked(0)]).deaf
 
 
 def test_updates_that_wait_are_told_when_they_pile_up_and_in_steps() -> None:
-    told = [word([looked(7)] * looks).waiting for looks in (1, 2, 3, 4)]
+    told = [word([looked(7)] * looks).waiting for looks in (1, 5, 6, 20)]
     assert told == [None, None, 5, 5]
-    assert word([*[looked(7)] * 4, looked(0)]).waiting is None
+    assert word([*[looked(7)] * 6, looked(0)]).waiting is None
 
 
 @pytest.mark.parametrize(
@@ -261,9 +263,9 @@ def test_nobody_is_asked_without_a_pause(story: list[Answer]) -> None:
 # --- An operator that starts ----------------------------------------------------------------------------------------
 
 
-def status(reason: str, **fields: Any) -> dict[str, Any]:
+def status(reason: str, *, message: str = "", **fields: Any) -> dict[str, Any]:
     """A status that an operator left behind."""
-    ready = {"type": "Ready", "status": "False", "reason": reason}
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": message}
     return {"conditions": [ready], "pod": "bot-a", "restarts": 0, "bot": {"id": 7301948265, "username": "b"}, **fields}
 
 
@@ -273,11 +275,13 @@ PILED = status("NotPolling", webhook={"pendingUpdates": 20})
 def test_what_the_status_says_holds_until_telegram_says_otherwise() -> None:
     told = remembered(PILED, POLLS).word
     assert (told.deaf, told.waiting, told.username, told.fresh, told.sure) == (True, 20, "b", False, False)
-    assert remembered(status("TokenInvalid"), POLLS).word.refused
+    assert remembered(status("TokenInvalid", message="Telegram does not know the token in ..."), POLLS).word.refused
+    assert not remembered(status("TokenInvalid", message="key token of Secret x does ..."), POLLS).word.refused
     assert remembered(status("Conflict", webhook={"host": "old.example"}), POLLS).word.hook is Hook.OTHER
     assert remembered(status("WebhookMissing"), HOOKED).word.hook is Hook.MISSING
     assert remembered(status("WebhookElsewhere", webhook={"host": "x"}), HOOKED).word.hook is Hook.OTHER
     assert remembered(status("WebhookFailing", webhook={"lastError": "no"}), HOOKED).word.failing
+    assert remembered(status("Running"), HOOKED).word.hook is Hook.WANTED
     assert remembered({}, POLLS) == Heard()
 
 
@@ -285,9 +289,18 @@ def test_a_deaf_bot_stays_deaf_over_a_restart_of_the_operator_and_is_certain_onl
     heard = remembered(PILED, POLLS)
     assert word([looked(22)], heard=heard).deaf
     assert not word([looked(22)], heard=heard).sure
-    assert word([looked(22)] * 12, heard=heard).sure
+    assert word([looked(22)] * 22, heard=heard).sure
     assert not word([looked(19)], heard=heard).deaf
     assert not remembered(PILED, replace(POLLS, poller=BOT_B)).word.deaf
+
+
+def test_a_bot_that_is_as_well_as_the_status_says_is_no_news() -> None:
+    """INV-8: an operator that starts looks at each bot once, and wants no further pass for those that are well."""
+    before = remembered(status("Running"), POLLS).word
+    assert not is_news(before, replace(word([looked()]), username="b"))
+    assert is_news(before, replace(word([looked()]), username="c"))
+    piled = remembered(PILED, POLLS)
+    assert is_news(piled.word, word([looked(22)], heard=piled)), "what it has heard itself leads to deeds"
 
 
 def test_a_bot_that_was_well_is_not_looked_at_more_often_than_others() -> None:

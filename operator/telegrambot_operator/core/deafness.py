@@ -12,21 +12,22 @@ from ..api.models import NotPollingPolicy, TelegramBotSpec
 from ..names import EventReason
 from .actions import DeletePod
 from .asking import the_one
-from .conflicts import conflicts
+from .conflicts import Conflicts
 from .observed import Observed
 
 MOST_RESTARTS = 3
 
 
-def restart(seen: Observed, spec: TelegramBotSpec, now: datetime) -> Iterator[DeletePod]:
+def restart(seen: Observed, spec: TelegramBotSpec, run: Conflicts | None, now: datetime) -> Iterator[DeletePod]:
     """Yield the delete of the pod that is deaf, if it is to be restarted now."""
     word, pod = seen.word, the_one(seen)
     if word is None or pod is None or not (word.deaf and word.sure and word.fresh) or not restarts(spec):
         return
-    if gave_up(seen) or not _settled(seen) or _fights(seen, spec, now):
+    fights = run is not None and run.active  # a 409 explains it: then a restart would not help
+    if gave_up(seen) or not _settled(seen) or fights:
         return
-    wait = timedelta(seconds=spec.not_polling.after_seconds) * 2**word.restarts
-    if word.restarted is not None and now - word.restarted < wait:
+    left = seconds_until_again(seen, spec, now)
+    if left is not None and left > 0:
         return
     why = (
         f"Pod {pod.name} is restarted: at least {word.waiting} updates wait at Telegram, and none was fetched for "
@@ -44,6 +45,15 @@ def restart(seen: Observed, spec: TelegramBotSpec, now: datetime) -> Iterator[De
     )
 
 
+def seconds_until_again(seen: Observed, spec: TelegramBotSpec, now: datetime) -> float | None:
+    """Return the seconds until a deaf bot that was restarted before may be restarted again, None where that is all."""
+    word = seen.word
+    if word is None or not word.deaf or word.restarted is None or not restarts(spec) or gave_up(seen):
+        return None
+    wait = timedelta(seconds=spec.not_polling.after_seconds * int(2**word.restarts))
+    return (word.restarted + wait - now).total_seconds()
+
+
 def restarts(spec: TelegramBotSpec) -> bool:
     """Return whether a deaf bot is to be restarted."""
     return spec.not_polling.policy is NotPollingPolicy.RESTART and not spec.suspend
@@ -56,9 +66,3 @@ def gave_up(seen: Observed) -> bool:
 
 def _settled(seen: Observed) -> bool:
     return seen.deployment is not None and seen.deployment.rolled_out
-
-
-def _fights(seen: Observed, spec: TelegramBotSpec, now: datetime) -> bool:
-    """Whether a 409 explains it: then a restart would not help."""
-    run = conflicts(seen, timedelta(seconds=spec.conflict.clear_after_seconds), now)
-    return run is not None and run.active

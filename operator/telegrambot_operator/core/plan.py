@@ -28,7 +28,6 @@ from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPo
 from .classify import Death, Life, because, death, life, may_poll, overdue, overdue_at
 from .conflicts import Conflicts, conflicts, is_removable, question, strays_then
 from .deadline import hold_the_deadline, seconds_until_long
-from .deafness import restart
 from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
 from .listening import Listen, heard_out, listen
@@ -36,7 +35,8 @@ from .observed import Bot, Later, Observed
 from .ownership import belongs
 from .records import Deployment, Pod
 from .release import release
-from .remedy import Repairing, fix, repairing
+from .remedy import Repairing
+from .response import both, response
 from .strays_search import Question
 from .turn import Verdict
 from .turns import turns
@@ -117,23 +117,22 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
         *_delete_remains(seen),
         *(taken := turns(seen, bot, count)).actions,
         *hold_the_deadline(seen, now),
-        *(() if loses else fix(seen, bot, spec, now)),
     ]
-    # Nothing else is under way then: a pod is restarted in a world at rest, and by nobody but its Deployment replaced.
-    actions += [] if actions or loses else restart(seen, spec, now)
+    answered = response(seen, bot, spec, run, now, at_rest=not actions)
     waits = [taken.waits.again_after] if taken.waits else []
     if (until_long := seconds_until_long(seen, now)) is not None and until_long > 0:
         waits.append(until_long)
-    deadlines = [*waits, *(later.seconds for _, later in held_back), _next_deadline(seen, spec, stuck, now)]
+    waits += [answered.again_after, *(later.seconds for _, later in held_back)]
+    deadlines = [*waits, _next_deadline(seen, spec, stuck, now)]
     return Plan(
-        actions=tuple(actions),
+        actions=(*actions, *answered.actions),
         again_after=min((each for each in deadlines if each is not None), default=None),
         waits=taken.waits,
         stuck=stuck,
         listen=wanted,
         held_back=held_back,
-        repairing=None if loses else repairing(seen, bot, spec, now),
-        search=question(seen, run),
+        repairing=answered.repairing,
+        search=both(question(seen, run), answered.search),
         tolerated=tuple(pod for pod in extras if pod not in removable and not belongs(pod, seen.deployment)),
     )
 

@@ -12,6 +12,7 @@ from .ownership import named_in
 from .plan import Plan
 from .records import Pod
 from .silence import Silence, Sound
+from .word import REFUSED_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def token_problem(view: View) -> Verdict | None:
             )
         case TokenState.VALID if view.seen.word is not None and view.seen.word.refused:
             why = (
-                f"Telegram does not know the token in key {ref.key} of Secret {ref.name}: it was revoked, or belongs "
+                f"{REFUSED_WORDS} in key {ref.key} of Secret {ref.name}: it was revoked, or belongs "
                 "to another server; put the bot's present token there. The pod that runs is left alone"
             )
         case _:

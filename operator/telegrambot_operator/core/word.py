@@ -19,21 +19,26 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..api.models import SecretKeyRef
+from ..names import Reason
 from .silence import Unheard
 from .webhooks import Hook, hook_of, host_of, without_address
 
 # Between two looks at a bot that is well: soon after anything has changed, then ever more seldom.
 SOON_SECONDS = 2.0
 SELDOM_SECONDS = 180.0
-# ... at what has to be seen twice before it counts, at what is wrong until it is not, and at a token that is refused.
+# ... at what has to be seen twice before it counts, at what is wrong until it is not, at updates that pile up (at most;
+# ten times until they are too old, if that is less), and at a token that is refused.
 CONFIRM_SECONDS = 3.0
-WRONG_SECONDS = 30.0
+WRONG_SECONDS = 15.0
+PILE_SECONDS = 30.0
 REFUSED_SECONDS = 60.0
 # ... and after an answer that did not come, doubled each time.
 RETRY_SECONDS = 5.0
-LONGEST_RETRY = 300.0
+LONGEST_RETRY = 120.0
 # Who the bot is does not change; its username may.
 WHO_SECONDS = 6 * 3600.0
+# How a message begins that says of a token that Telegram refuses it.
+REFUSED_WORDS = "Telegram does not know the token"
 # So many looks at least make a pile, and so many seconds between two break the run.
 PILE_LOOKS = 3
 DEAF_LOOKS = 4
@@ -121,7 +126,8 @@ class Repair:
 class Word:
     """What decisions and the status need. It changes only when something does, so that a status does not flap.
 
-    `fresh`: this operator has heard it itself, not only read it in the status. `alarm`: the latest 409 that was known
+    `fresh`: this operator has heard it itself, not only read it in the status. `since`: when it first has heard how the
+    webhook stands now. `alarm`: the latest 409 that was known
     when Telegram was asked. `waiting`: at least so many updates pile up, in steps of 1, 2, 5; None while none do.
     `deaf`: for longer than the spec allows; `sure`: as seen by this operator from beginning to end. `stranger`: the id
     of the bot that answers in place of ours. `error`: why the last delivery failed that did; `failing`: they all do.
@@ -132,6 +138,7 @@ class Word:
     stranger: int | None = None
     username: str = ""
     hook: Hook = Hook.UNKNOWN
+    since: datetime | None = None
     host: str = ""
     certificate: bool = False
     alarm: datetime | None = None
@@ -143,6 +150,11 @@ class Word:
     repair: Repair | None = None
     restarts: int = 0
     restarted: datetime | None = None
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether anything is not as it should be."""
+        return self.refused or self.deaf or self.failing or self.hook in {Hook.MISSING, Hook.OTHER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +187,9 @@ class Heard:
 
 def remembered(status: Mapping[str, Any], ask: Ask) -> Heard:
     """Return what the status says that Telegram has said: it holds until Telegram says something else."""
-    reasons = {each.get("reason") for each in status.get("conditions") or [] if each.get("type") == "Ready"}
+    conditions: list[Mapping[str, Any]] = status.get("conditions") or []
+    ready = next((each for each in conditions if each.get("type") == "Ready"), {})
+    reason, message = str(ready.get("reason")), str(ready.get("message"))
     hook = status.get("webhook") or {}
     past = status.get("notPolling") or {}
     same = ask.poller is not None and (ask.poller.pod, ask.poller.restarts) == (
@@ -183,28 +197,29 @@ def remembered(status: Mapping[str, Any], ask: Ask) -> Heard:
         status.get("restarts"),
     )
     word = Word(
-        refused="TokenInvalid" in reasons,
+        refused=message.startswith(REFUSED_WORDS),
         username=str((status.get("bot") or {}).get("username") or ""),
-        hook=_remembered_hook(reasons, str(hook.get("host") or ""), ask),
+        hook=_remembered_hook(reason, status, ask),
         host=str(hook.get("host") or ""),
         waiting=hook.get("pendingUpdates"),
-        deaf=same and "NotPolling" in reasons,
+        deaf=same and reason == Reason.NOT_POLLING,
         error=str(hook.get("lastError") or ""),
-        failing="WebhookFailing" in reasons,
+        failing=reason == Reason.WEBHOOK_FAILING,
         repair=_remembered_repair(hook.get("repaired")),
         restarts=int(past.get("restarts") or 0),
         restarted=_time(past.get("lastRestart")),
     )
-    known = bool(word.username) and not (word.refused or word.deaf or word.failing)
-    return Heard(word, pending=word.waiting or 0, calm=10 if known else 0)
+    return Heard(word, pending=word.waiting or 0, calm=10 if word.username and not word.is_odd else 0)
 
 
-def _remembered_hook(reasons: set[Any], host: str, ask: Ask) -> Hook:
-    if ask.url is None:
-        return Hook.OTHER if host else Hook.UNKNOWN
-    if "WebhookMissing" in reasons:
+def _remembered_hook(reason: str, status: Mapping[str, Any], ask: Ask) -> Hook:
+    """Return how the webhook stood: as it should, unless the status says otherwise, or Telegram was not asked yet."""
+    if not (status.get("bot") or {}).get("username"):
+        return Hook.UNKNOWN
+    if reason == Reason.WEBHOOK_MISSING:
         return Hook.MISSING
-    return Hook.OTHER if "WebhookElsewhere" in reasons else Hook.UNKNOWN
+    hooked = ask.url is None and (status.get("webhook") or {}).get("host")
+    return Hook.OTHER if hooked or reason == Reason.WEBHOOK_ELSEWHERE else Hook.WANTED
 
 
 def _remembered_repair(written: Mapping[str, Any] | None) -> Repair | None:
@@ -221,6 +236,12 @@ def _time(text: object) -> datetime | None:
         return None
 
 
+def is_news(before: Word, after: Word) -> bool:
+    """Return whether decisions may depend on what has changed: that a bot is well, as it was before, is no news."""
+    confirmed = after.fresh and not before.fresh and (after.hook is not Hook.WANTED or after.deaf)
+    return confirmed or replace(before, fresh=after.fresh, since=after.since) != after
+
+
 # --- A look ---------------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +254,7 @@ def asks_otherwise(heard: Heard, before: Ask, now: Ask) -> Heard:
     if before.poller != now.poller:
         word = replace(word, deaf=False, sure=False, failing=False)
     if before.url != now.url:
-        word = replace(word, hook=Hook.UNKNOWN, failing=False)
+        word = replace(word, hook=Hook.UNKNOWN, since=None, failing=False)
     return replace(heard, word=word, since=None, looks=0, odd=0, calm=0)
 
 
@@ -275,7 +296,8 @@ def _looked(heard: Heard, ask: Ask, info: Info, now: float, today: datetime) -> 
     odd = 0 if hook is Hook.WANTED else heard.odd + 1
     word = replace(heard.word, fresh=True, refused=False, alarm=ask.alarm)
     if hook is Hook.WANTED or odd > 1 or hook is heard.word.hook:
-        word = replace(word, hook=hook, host=host_of(info.url), certificate=info.certificate)
+        since = word.since if hook is word.hook and word.since is not None else today
+        word = replace(word, hook=hook, since=since, host=host_of(info.url), certificate=info.certificate)
     word = _deafness(heard, seen, ask, word, now, today)
     word = _delivery(seen, ask, word, info, today)
     seen = replace(seen, word=word, odd=odd, calm=0 if odd else min(seen.calm + 1, 10))
@@ -300,13 +322,13 @@ def _fell(heard: Heard, pending: int, now: float) -> bool:
 
 
 def _deafness(heard: Heard, seen: Heard, ask: Ask, word: Word, now: float, today: datetime) -> Word:
-    """Whether the process fetches nothing; and how many updates pile up, whoever should fetch them."""
-    piles = seen.since is not None and seen.looks >= PILE_LOOKS
+    """Whether the process fetches nothing; and that updates pile up, whoever should fetch them, if it goes on."""
+    long = seen.looks >= PILE_LOOKS and seen.since is not None and now - seen.since >= ask.after / 2
     polls = ask.poller is not None and ask.url is None and word.hook is not Hook.OTHER
     old = seen.since is not None and now - seen.since >= ask.after and seen.looks >= DEAF_LOOKS
     still = heard.word.deaf and seen.pending > 0 and not _fell(heard, seen.pending, now)
     deaf = polls and (old or still)
-    waiting = at_least(seen.pending) if piles or deaf else None
+    waiting = at_least(seen.pending) if long or deaf else None
     word = replace(word, waiting=waiting, deaf=deaf, sure=polls and old)
     well = word.restarted is not None and today - word.restarted >= WELL_AGAIN and not deaf
     return replace(word, restarts=0, restarted=None) if well else word
@@ -316,10 +338,11 @@ def _delivery(seen: Heard, ask: Ask, word: Word, info: Info, today: datetime) ->
     """Whether Telegram says that it cannot deliver, and whether updates pile up for that."""
     ago = today - info.error_at if info.error_at is not None and info.url else None
     delivers = ask.url is not None and word.hook is Hook.WANTED and ask.poller is not None
-    begins = ago is not None and ago < RECENT and word.waiting is not None
+    begins = ago is not None and ago < RECENT and seen.looks >= PILE_LOOKS
     failing = delivers and ago is not None and seen.pending > 0 and (begins or word.failing)
     told = ago is not None and (ago < TOLD or failing)
-    return replace(word, error=without_address(info.error, info.url) if told else "", failing=failing)
+    waiting = at_least(seen.pending) if failing else word.waiting
+    return replace(word, error=without_address(info.error, info.url) if told else "", failing=failing, waiting=waiting)
 
 
 def _pause(heard: Heard, ask: Ask) -> float:
@@ -330,7 +353,7 @@ def _pause(heard: Heard, ask: Ask) -> float:
     if heard.since is None:
         return min(SELDOM_SECONDS, SOON_SECONDS * 2.0**heard.calm)
     if ask.url is None:
-        return max(CONFIRM_SECONDS, min(WRONG_SECONDS, ask.after / 10))
+        return max(CONFIRM_SECONDS, min(PILE_SECONDS, ask.after / 10))
     return CONFIRM_SECONDS if heard.looks < PILE_LOOKS else WRONG_SECONDS
 
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Hashable
 
 LEAST_A_SECOND = 0.5
+# So many answers that do not come, one after the other, are a silence.
+SILENT = 5
 HARDER, EASIER = 0.5, 1.2
 
 
@@ -21,7 +23,7 @@ class Rate:
         self.a_second = most
         self._next = 0.0
         self._failed: Hashable | None = None
-        self._silent = False
+        self._in_a_row = 0
 
     async def moment(self) -> None:
         """Wait for the next moment."""
@@ -32,18 +34,16 @@ class Rate:
 
     def good(self) -> None:
         """Take in an answer."""
-        self._failed = None
-        self.a_second = min(self._most, self.a_second * EASIER)
-        if self._silent:
-            self._silent = False
+        if self._in_a_row >= SILENT:
             self._told("")
+        self._failed, self._in_a_row = None, 0
+        self.a_second = min(self._most, self.a_second * EASIER)
 
     def bad(self, who: Hashable, why: str) -> None:
         """Take in that no answer came, or that we ask too much."""
         before, self._failed = self._failed, who
-        if before in {None, who}:
-            return
-        self.a_second = max(LEAST_A_SECOND, self.a_second * HARDER)
-        if self.a_second == LEAST_A_SECOND and not self._silent:
-            self._silent = True
+        self._in_a_row += 1
+        if self._in_a_row == SILENT:
             self._told(why)
+        if before not in {None, who}:
+            self.a_second = max(LEAST_A_SECOND, self.a_second * HARDER)

@@ -168,7 +168,7 @@ def result(status: int, data: bytes, kind: type[T]) -> T | Refused | Unheard:
             return msgspec.json.decode(body.result, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _no_answer(status)
-    unknown = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND} and not body.ok
+    unknown = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}
     return Refused() if unknown else _unheard(status, body)
 
 

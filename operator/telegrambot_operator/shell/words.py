@@ -18,9 +18,10 @@ from ..core.actions import FixWebhook
 from ..core.classify import may_poll
 from ..core.records import Pod
 from ..core.silence import Unheard
-from ..core.webhooks import Hook, hook_of
+from ..core.webhooks import Hook, hook_of, host_of, without_address
 from ..core.word import (
     CONFIRM_SECONDS,
+    SOON_SECONDS,
     Answer,
     Ask,
     Heard,
@@ -32,6 +33,7 @@ from ..core.word import (
     Word,
     asks_otherwise,
     hear,
+    is_news,
     remembered,
 )
 from .bots import Key
@@ -43,7 +45,7 @@ from .tokens import Tokens
 log = logging.getLogger(__name__)
 
 ASKS_A_SECOND = 10.0
-ASKERS = 4
+ASKERS = 8
 # Between two looks that 409s ask for.
 ALARM_SECONDS = 10.0
 _AT_ONCE = 0.0
@@ -58,6 +60,7 @@ class _Bot:
     again: bool = False
     alarm: datetime | None = None
     alarmed: float = float("-inf")
+    not_before: float = float("-inf")
 
 
 class Words:
@@ -88,10 +91,10 @@ class Words:
             return None
         if known is None:
             known = self._bots[key] = _Bot(ask, remembered(status, ask))
-            self._schedule(key, known, time.monotonic())
+            self._schedule(key, known, _AT_ONCE if known.heard.word.is_odd else time.monotonic())
         elif replace(known.ask, alarm=None) != replace(ask, alarm=None):
             known.heard = asks_otherwise(known.heard, known.ask, ask)
-            self._schedule(key, known, time.monotonic())
+            self._schedule(key, known, min(known.due, time.monotonic() + SOON_SECONDS))
         known.ask = ask
         if ask.alarm not in {None, known.alarm}:
             known.alarm = ask.alarm
@@ -99,12 +102,13 @@ class Words:
         return known.heard.word
 
     def _alarm(self, key: Key, bot: _Bot) -> None:
-        """Look at once, unless Telegram was just asked, or does not answer: then the next look comes soon enough."""
+        """Look before all others, or in a while if that was done a moment ago."""
         now = time.monotonic()
         at = max(now, bot.alarmed + ALARM_SECONDS)
-        if not bot.heard.failures and at < bot.due:
+        due = _AT_ONCE if at == now else at
+        if due < bot.due:
             bot.alarmed = at
-            self._schedule(key, bot, _AT_ONCE if at == now else at)
+            self._schedule(key, bot, due)
 
     async def run(self) -> None:
         """Ask for ever."""
@@ -118,9 +122,10 @@ class Words:
     # --- Looking ----------------------------------------------------------------------------------------------------
 
     def _schedule(self, key: Key, bot: _Bot, at: float) -> None:
+        """Look at a bot at this time, but not before Telegram wants to hear of it again."""
         bot.again = bot.again or bot.looked_at
-        bot.due = at
-        heapq.heappush(self._due, (at, next(self._order), key))
+        bot.due = at if bot.not_before <= time.monotonic() else max(at, bot.not_before)
+        heapq.heappush(self._due, (bot.due, next(self._order), key))
         self._wake.set()
 
     async def _asker(self) -> None:
@@ -131,8 +136,10 @@ class Words:
                 bot.looked_at, bot.again = True, False
                 await self._look(key, bot)
                 bot.looked_at = False
-                soon = bot.again and not bot.heard.failures  # something has changed while Telegram was asked
-                self._schedule(key, bot, time.monotonic() + (CONFIRM_SECONDS if soon else bot.heard.pause))
+                now, pause = time.monotonic(), bot.heard.pause
+                bot.not_before = now + pause if bot.heard.failures else now
+                # Something may have changed while Telegram was asked.
+                self._schedule(key, bot, now + (min(pause, CONFIRM_SECONDS) if bot.again else pause))
 
     async def _next(self) -> tuple[Key, _Bot]:
         """Wait for the next bot that is due; entries that were overtaken by a newer one are dropped."""
@@ -159,7 +166,7 @@ class Words:
             answer = Unheard("asking failed")
         if _asks_the_same(bot.ask, ask):
             bot.heard = hear(bot.heard, ask, answer, time.monotonic(), datetime.now(UTC))
-        if bot.heard.word != before:
+        if is_news(before, bot.heard.word):
             self._changed(key)
 
     async def _answer(self, key: Key, ask: Ask, *, who: bool) -> Answer:
@@ -205,14 +212,13 @@ class Words:
             return False
         token = await self._token(action.namespace, action.identity, action)
         done = token if isinstance(token, Unheard) else await self._repair(token, action)
+        self._schedule(key, bot, _AT_ONCE)
         if done is None:
             return False
-        problem = "" if done is True else done.why if isinstance(done, Unheard) else "it does not know the token"
-        hook = Hook.WANTED if not problem else bot.heard.word.hook
-        word = replace(bot.heard.word, repair=Repair(datetime.now(UTC), action.generation, problem), hook=hook)
-        word = word if problem else replace(word, host="")
+        problem = "" if done is True else _problem(done, action.url or "")
+        word = replace(bot.heard.word, repair=Repair(datetime.now(UTC), action.generation, problem))
+        word = word if problem else replace(word, hook=Hook.WANTED, host=host_of(action.url or ""))
         bot.heard = replace(bot.heard, word=word, odd=0, calm=0)
-        self._schedule(key, bot, _AT_ONCE)
         return not problem
 
     async def _repair(self, token: str, action: FixWebhook) -> bool | Refused | Unheard | None:
@@ -229,6 +235,11 @@ class Words:
 
 def _said(info: Info | Refused | Unheard, me: Me | None) -> Answer:
     return Said(info, me) if isinstance(info, Info) else info
+
+
+def _problem(answer: bool | Refused | Unheard, url: str) -> str:
+    """Say why Telegram has not repaired the webhook; its words may hold the address that it was given."""
+    return without_address(answer.why, url) if isinstance(answer, Unheard) else "it does not know the token"
 
 
 def _asks_the_same(one: Ask, other: Ask) -> bool:
