@@ -61,6 +61,7 @@ INVALID = Failure("patch", "deployments.apps", 422, "spec.template.spec.containe
 UNWELL = Failure("patch", "pods", 500, "etcd is away")
 
 SERVING = [pod("bot-a")]
+CROWD = Crowd("bot-a", "uid-bot-a", "containers bot and worker have the token; let only one of them poll")
 SUSPENDED = telegram_bot(spec=adopts(suspend=True))
 TOKENLESS = telegram_bot(spec=adopts(token=None))
 BY_WEBHOOK = telegram_bot(spec=adopts(delivery="Webhook", webhook={"url": "https://shop.example/"}))
@@ -531,7 +532,13 @@ CONFLICTED: Table = {
         ["shop/copy-7f-x of Deployment copy", "singleton.bot/bot: shop.copy", "delete one of the two"],
     ),
     "two containers of the pod have the token": (
-        fighting(search=looked(crowds=(Crowd("bot-a", "uid-bot-a", ("bot", "worker")),))),
+        fighting(
+            search=looked(
+                crowds=(
+                    Crowd("bot-a", "uid-bot-a", "containers bot and worker have the token; let only one of them poll"),
+                )
+            )
+        ),
         "True InsidePod",
         ["pod bot-a", "containers bot and worker", "only one"],
     ),
@@ -743,7 +750,13 @@ STALLED: Table = {
         ["delete one of the two"],
     ),
     "several pollers in the pod": (
-        fighting(search=looked(crowds=(Crowd("bot-a", "uid-bot-a", ("bot", "worker")),))),
+        fighting(
+            search=looked(
+                crowds=(
+                    Crowd("bot-a", "uid-bot-a", "containers bot and worker have the token; let only one of them poll"),
+                )
+            )
+        ),
         "True InsidePod",
         ["only one"],
     ),

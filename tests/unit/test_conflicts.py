@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from telegrambot_operator.core.conflicts import Conflicts, conflicts, question, seconds_left, timestamp
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Observed, PodFinding, PodSpan
-from telegrambot_operator.core.strays_search import Crowd, Search
-from telegrambot_operator.names import Reason
+from telegrambot_operator.core.strays_search import Crowd, Search, Victim
+from telegrambot_operator.names import ANNOTATION_CONTAINER, Reason
 from tests.unit.worlds import (
     Json,
     adopts,
@@ -23,7 +23,9 @@ from tests.unit.worlds import (
     conflict,
     lived,
     looked,
+    pod,
     rival,
+    running,
     said,
     status_of,
     stray,
@@ -37,7 +39,7 @@ SET = ConflictKind.TERMINATED_BY_SET_WEBHOOK
 OTHER_SET = ConflictKind.OTHER_SET_WEBHOOK
 TWO = (lived("bot-a"), lived("bot-b"))
 NOTHING = looked()
-CROWD = Crowd("bot-a", "uid-bot-a", ("bot", "worker"))
+CROWD = Crowd("bot-a", "uid-bot-a", "containers bot and worker have the token; let only one of them poll")
 
 
 def of_the_other(name: str) -> PodSpan:
@@ -213,25 +215,15 @@ CAUSES: dict[str, tuple[PodFinding, dict[str, Any], Reason]] = {
         {"search": looked(crowds=(CROWD,)), "spans": (lived("bot-b"),)},
         Reason.CAUSE_UNKNOWN,
     ),
+    "several pollers in the pod, of a bot whose token is not named": (
+        conflict(-60),
+        {"search": looked(crowds=(CROWD,)), "bot": telegram_bot(spec=adopts(token=None))},
+        Reason.INSIDE_POD,
+    ),
     "a pod that has the token goes before several containers": (
         conflict(-60),
         {"search": looked(stray(), crowds=(CROWD,))},
         Reason.STRAY_POD,
-    ),
-    "the log shows several pollers": (
-        replace(conflict(-60), inside="0|bot and 1|bot"),
-        {"search": looked()},
-        Reason.INSIDE_POD,
-    ),
-    "the log shows several pollers, but others were not looked for yet": (
-        replace(conflict(-60), inside="0|bot and 1|bot"),
-        {"search": None},
-        Reason.CAUSE_UNKNOWN,
-    ),
-    "the log shows several pollers, and without a token there is nobody to look for": (
-        replace(conflict(-60), inside="0|bot and 1|bot"),
-        {"search": None, "bot": telegram_bot(spec=adopts(token=None))},
-        Reason.INSIDE_POD,
     ),
 }
 
@@ -279,7 +271,7 @@ def test_an_external_poller_is_named_only_when_everything_else_came_back_empty(
 def test_without_a_token_nobody_is_called_an_external_poller() -> None:
     """Nothing was looked for, so nothing came back empty."""
     tokenless = telegram_bot(spec=adopts(token=None))
-    assert cause(conflict(-60), conflict(-30), bot=tokenless, search=None) is Reason.CAUSE_UNKNOWN
+    assert cause(conflict(-60), conflict(-30), bot=tokenless) is Reason.CAUSE_UNKNOWN
 
 
 # --- For whom to look -----------------------------------------------------------------------------------------------
@@ -301,10 +293,15 @@ ASKED: dict[str, tuple[tuple[PodFinding, ...], dict[str, Any], float | None]] = 
     "two pods of our own: nobody": ((conflict(-60),), {"spans": TWO}, None),
     "another TelegramBot: nobody": ((conflict(-60),), {"rivals": (rival(age=60),)}, None),
     "a conflict that is over: nobody": ((conflict(-301),), {}, None),
-    "a bot whose token is not named: nobody": (
+    "a bot whose token is not named, and whose pod is gone: nobody": (
         (conflict(-60),),
         {"bot": telegram_bot(spec=adopts(token=None))},
         None,
+    ),
+    "a bot whose token is not named: its own pod may still show something": (
+        (conflict(-60),),
+        {"bot": telegram_bot(spec=adopts(token=None)), "pods": [pod("bot-a")]},
+        -60,
     ),
     "a conflict soon after the search: that counts": (
         (conflict(-60), conflict(-50)),
@@ -339,6 +336,31 @@ def test_it_is_looked_for_others_while_nothing_known_explains_the_conflict(
     findings: tuple[PodFinding, ...], known: dict[str, Any], expected: float | None
 ) -> None:
     assert asked(*findings, **known) == expected
+
+
+VICTIMS: dict[str, tuple[dict[str, Any], Victim | None]] = {
+    "the first container": ({}, Victim("bot-a", "uid-bot-a", "web")),
+    "the one that the TelegramBot names": (
+        {"bot": telegram_bot(annotations={ANNOTATION_CONTAINER: "bot"})},
+        Victim("bot-a", "uid-bot-a", "bot"),
+    ),
+    "none of that name": (
+        {"bot": telegram_bot(annotations={ANNOTATION_CONTAINER: "boot"})},
+        Victim("bot-a", "uid-bot-a", "web"),
+    ),
+    "logs are not read": ({"bot": telegram_bot(spec=adopts(conflict={"logs": False}))}, None),
+    "the pod is gone": ({"pods": []}, None),
+}
+
+
+@pytest.mark.parametrize(("known", "expected"), VICTIMS.values(), ids=VICTIMS)
+def test_the_log_of_the_pod_that_was_cut_off_is_asked_for(known: dict[str, Any], expected: Victim | None) -> None:
+    two = pod("bot-a", containers=[running("web"), running("bot")])
+    facts = {"pods": [two], "spans": (lived("bot-a"),), "findings": (conflict(-60),), **known}
+    seen = world(facts.pop("bot", None), **facts)
+    wanted = question(seen, conflicts(seen, WINDOW, at(0)))
+    assert wanted is not None
+    assert wanted.victim == expected
 
 
 def test_a_war_of_an_hour_is_searched_ever_more_seldom() -> None:

@@ -131,8 +131,7 @@ def _left(view: View) -> list[Stray]:
 
 def _inside_pod(run: Conflicts, view: View) -> str:
     shown = crowd_of(run.telling, view.seen) if run.telling else ""
-    because = f": {shown}" if shown else ""
-    return f"several pollers run inside pod {run.pod}{because}; let only one of them poll"
+    return f"several pollers run inside pod {run_pod(run)}: {shown or 'let only one of them poll'}"
 
 
 def _external_poller(run: Conflicts, view: View) -> str:

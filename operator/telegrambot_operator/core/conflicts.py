@@ -14,7 +14,8 @@ from ..api.models import SecretKeyRef
 from ..names import Reason
 from .evidence import ConflictKind
 from .observed import Observed, PodFinding, PodSpan, Rival
-from .strays_search import Question, Stray
+from .records import template_of
+from .strays_search import Question, Stray, Victim
 
 # Telegram answers a conflict that follows another within 3 s only 3 s later (tdlib/telegram-bot-api, Client.cpp).
 ANSWERED_LATE = timedelta(seconds=4)
@@ -183,23 +184,16 @@ def _cause_beyond(found: PodFinding, started: datetime, seen: Observed) -> Reaso
     strays = strays_then(found, seen)
     if strays:
         return Reason.STRAY_POD if any(not stray.worn for stray in strays) else Reason.DUPLICATE_BOT
-    if not _was_searched(seen):
-        return Reason.CAUSE_UNKNOWN
     if crowd_of(found, seen):
         return Reason.INSIDE_POD
     return Reason.EXTERNAL_POLLER if _is_still_there(found, started, seen) else Reason.CAUSE_UNKNOWN
 
 
 def _is_still_there(found: PodFinding, started: datetime, seen: Observed) -> bool:
-    """Whether somebody came back whom a complete search since then has not shown."""
-    search = seen.search
+    """Whether somebody came back whom a complete search since then has not shown; without a token there is none."""
+    search = seen.search if secret_of(seen) else None
     looked = search is not None and search.complete and search.asked + ROUNDING >= found.at
     return looked and found.at - started >= STILL_THERE
-
-
-def _was_searched(seen: Observed) -> bool:
-    """Whether it was looked for others with the token, as far as that can be: without one there is nothing to find."""
-    return seen.search is not None or secret_of(seen) is None
 
 
 def secret_of(seen: Observed) -> SecretKeyRef | None:
@@ -240,8 +234,7 @@ def is_removable(stray: Stray, seen: Observed) -> bool:
 def crowd_of(found: PodFinding, seen: Observed) -> str:
     """Return what shows that several pollers run inside the one pod, "" where nothing does."""
     crowds = seen.search.crowds if seen.search else ()
-    crowd = next((each for each in crowds if each.uid == found.uid), None)
-    return found.inside or (f"containers {' and '.join(crowd.containers)} both have the token" if crowd else "")
+    return next((crowd.shown for crowd in crowds if crowd.uid == found.uid), "")
 
 
 def question(seen: Observed, run: Conflicts | None) -> Question | None:
@@ -250,13 +243,27 @@ def question(seen: Observed, run: Conflicts | None) -> Question | None:
     One look counts for all conflicts before it. For those that come later it is made again, once as much time has
     passed since the conflicts began as until the look before.
     """
-    ref = secret_of(seen)
-    if run is None or not run.active or run.open_since is None or ref is None or seen.bot is None:
+    if run is None or not run.active or run.open_since is None or seen.bot is None:
+        return None
+    ref, victim = secret_of(seen), _victim(run, seen)
+    if ref is None and victim is None:
         return None
     since, looked = run.open_since, seen.search.asked if seen.search else None
     if looked is not None and run.time - looked >= max(STILL_THERE, looked - since):
         since = run.time
-    return Question(seen.namespace, ref, seen.identity, seen.bot.target, since)
+    return Question(seen.namespace, ref, seen.identity, seen.bot.target, since, victim)
+
+
+def _victim(run: Conflicts, seen: Observed) -> Victim | None:
+    """Return the pod of the latest 409, where its log may be read and it is there still."""
+    pod = next((pod for pod in seen.pods if pod.name == run.pod and pod.metadata.namespace == seen.namespace), None)
+    bot, spec = seen.bot, seen.bot.spec if seen.bot else None
+    if pod is None or bot is None or spec is None or not spec.conflict.logs:
+        return None
+    listed = [each.name for each in pod.spec.containers]
+    of_template = template_of(seen.deployment).metadata.annotations.container if seen.deployment else None
+    chosen = bot.container or of_template
+    return Victim(pod.name, pod.uid, chosen if chosen in listed else next(iter(listed), ""))
 
 
 def _was_staying(span: PodSpan, alive: list[PodSpan], at: datetime) -> bool:

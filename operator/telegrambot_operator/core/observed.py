@@ -124,17 +124,13 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class PodFinding:
-    """A 409 and the pod that it was read from. `exact` is false when only the end of the container is known.
-
-    `inside` is what the log says of several pollers in the pod, "" where it says nothing.
-    """
+    """A 409 and the pod that it was read from. `exact` is false when only the end of the container is known."""
 
     pod: str
     uid: str
     finding: Finding
     at: datetime
     exact: bool = True
-    inside: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,28 @@ TOLD_AT_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Victim:
+    """The pod that was cut off, and the container whose log tells of it."""
+
+    pod: str
+    uid: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """Who else has the token? An answer counts if it was looked for at `since` or later."""
+    """Who else has the token? An answer counts if it was looked for at `since` or later.
+
+    Without a `secret` there is nothing to look for in other pods. `victim` is the pod whose log may show that it fights
+    with itself; None where no log is read.
+    """
 
     namespace: str
-    secret: SecretKeyRef
+    secret: SecretKeyRef | None
     identity: str
     deployment: str
     since: datetime
+    victim: Victim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +72,11 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A pod of the bot's own in which several containers have the token."""
+    """A pod of the bot's own that may hold several pollers. `shown` says by what, and what to do about it."""
 
     pod: str
     uid: str
-    containers: tuple[str, ...]
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,8 @@ def _is_own(pod: Pod, question: Question) -> bool:
 
 def _crowd(pod: Pod, found: Iterable[Use], told: Mapping[str, ContainerStatus]) -> Crowd | None:
     running = tuple(use.container for use in found if told.get(use.container, ContainerStatus()).state.running)
-    return Crowd(pod.name, pod.uid, running) if len(running) > 1 else None
+    shown = f"containers {' and '.join(running)} have the token; let only one of them poll"
+    return Crowd(pod.name, pod.uid, shown) if len(running) > 1 else None
 
 
 def _stray(pod: Pod, found: Iterable[Use], told: Mapping[str, ContainerStatus], question: Question) -> Stray | None:

@@ -4,7 +4,9 @@
 2. Only where that shows nobody, the pods of all namespaces follow, or of those that the operator may list. One walk
    serves all bots that wait for it.
 3. A token is read for one search, compared in memory, and dropped (INV-7).
-4. Whatever fails is said, and tried again ever more seldom. Nothing here holds up a pass.
+4. Where no other pod has it, the log of the pod that was cut off is read once, from its beginning and its end: it may
+   show that the pod fights with itself.
+5. Whatever fails is said, and tried again ever more seldom. Nothing here holds up a pass.
 """
 
 import asyncio
@@ -16,9 +18,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from ..api.models import SecretKeyRef
 from ..core.actions import Action, DeletePod
+from ..core.inside import several_pollers
 from ..core.strays import Wanted
-from ..core.strays_search import Crowd, Question, Search, Stray, look_at, merged
+from ..core.strays_search import Crowd, Question, Search, Stray, Victim, look_at, merged
 from .bots import Key
 from .kube import PODS, Kube, KubeError, path
 from .live import pod_list
@@ -30,6 +34,9 @@ PAGE = 250
 PAUSE_SECONDS = 10.0  # between two searches for one bot, however it is asked
 AGAIN_SECONDS = (10.0, 30.0, 60.0, 120.0, 300.0)
 AT_ONCE = 4
+LOG_SECONDS = 5.0  # a node that does not answer must not keep a search for long
+HEAD = {"limitBytes": str(64 * 1024)}
+TAIL = {"limitBytes": str(256 * 1024), "tailLines": "400"}
 
 
 @dataclass(slots=True)
@@ -149,21 +156,41 @@ class Strays:
     async def _look(self, question: Question) -> _Found:
         found = _Found()
         try:
-            async with self._slots:
-                wanted, found.left_out = await self._wanted(question)
-                async for pod in pods(self._kube, path(PODS, question.namespace)):
-                    found.take(look_at(pod, question, wanted))
-            if not found.strays and wanted.token is not None:
-                await self._everywhere.look(question, wanted, found)
+            if question.secret is not None:
+                await self._others(question, question.secret, found)
+            if not found.strays and question.victim is not None:
+                found.take(await self._inside(question.namespace, question.victim))
         except KubeError as error:
             found.problem = _problem(error, f"in namespace {question.namespace}")
         return found
 
-    async def _wanted(self, question: Question) -> tuple[Wanted, str]:
-        """Return what to look for, and what can therefore not be found."""
-        secret = question.secret
+    async def _others(self, question: Question, secret: SecretKeyRef, found: _Found) -> None:
+        """Look through the bot's own namespace, and through all others where that shows nobody. Raises KubeError."""
+        async with self._slots:
+            wanted, found.left_out = await self._wanted(question.namespace, secret)
+            async for pod in pods(self._kube, path(PODS, question.namespace)):
+                found.take(look_at(pod, question, wanted))
+        if not found.strays and wanted.token is not None:
+            await self._everywhere.look(question, wanted, found)
+
+    async def _inside(self, namespace: str, victim: Victim) -> Crowd | None:
+        """Return what the log shows of several pollers in the pod; one that cannot be read shows nothing."""
+        where = path(PODS, namespace, victim.pod, "log")
+        options = {"container": victim.container, "timestamps": "true"}
         try:
-            return await self._tokens.sought(question.namespace, secret), ""
+            answers = [
+                await self._kube.get(where, options | part, accept="*/*", seconds=LOG_SECONDS) for part in (HEAD, TAIL)
+            ]
+        except KubeError as error:
+            log.debug("the log of pod %s cannot be read: %s", victim.pod, error.message)
+            return None
+        shown = await asyncio.to_thread(several_pollers, answers)
+        return Crowd(victim.pod, victim.uid, shown) if shown else None
+
+    async def _wanted(self, namespace: str, secret: SecretKeyRef) -> tuple[Wanted, str]:
+        """Return what to look for, and what can therefore not be found."""
+        try:
+            return await self._tokens.sought(namespace, secret), ""
         except KubeError as error:
             if error.status not in {403, 404}:
                 raise
