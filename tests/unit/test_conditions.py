@@ -511,6 +511,11 @@ CONFLICTED: Table = {
         "True StrayPod",
         ["shop/debug", "kubectl -n shop delete pod debug"],
     ),
+    "a stray pod that ran beside the bot for long": (
+        fighting(search=looked(stray(since=-200))),
+        "True StrayPod",
+        ["shop/debug", "without a conflict", "make sure that it polls", "kubectl -n shop delete pod debug"],
+    ),
     "a stray pod of a Deployment": (
         fighting(search=looked(stray("copy-7f-x", controller="Deployment copy"))),
         "True StrayPod",

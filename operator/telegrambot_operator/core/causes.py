@@ -13,6 +13,7 @@ from .conflicts import (
     secret_of,
     strays_then,
     suspects,
+    was_quiet,
 )
 from .observed import PodSpan
 from .strays_search import TOLD_AT_MOST, Stray
@@ -103,9 +104,13 @@ def _what_about(stray: Stray, view: View) -> str:
         return "it is being deleted"
     if stray.controller:
         return f"scale {stray.controller} to 0 or delete it, or give it the token of another bot"
-    if stray in _left(view):
-        return f"delete it (kubectl -n {stray.namespace} delete pod {stray.pod}), or give it the token of another bot"
-    return "it is deleted"
+    if stray not in _left(view):
+        return "it is deleted"
+    run = view.conflicts
+    quiet = run is not None and run.telling is not None and was_quiet(stray, run.telling, view.seen)
+    doubt = "it ran beside the bot for a while without a conflict, so make sure that it polls, then " if quiet else ""
+    by_hand = f"kubectl -n {stray.namespace} delete pod {stray.pod}"
+    return f"{doubt}delete it ({by_hand}), or give it the token of another bot"
 
 
 def strays_of(run: Conflicts, view: View) -> list[Stray]:
@@ -120,12 +125,13 @@ def strays_left(view: View) -> bool:
 
 def _left(view: View) -> list[Stray]:
     run, spec = view.conflicts, view.bot.spec
+    if run is None or run.telling is None:
+        return []
     deletes = spec is not None and spec.duplicates is Duplicates.DELETE
-    found = strays_of(run, view) if run else []
     return [
         stray
-        for stray in found
-        if stray.ended is None and not stray.deleting and not (deletes and is_removable(stray, view.seen))
+        for stray in strays_of(run, view)
+        if stray.ended is None and not stray.deleting and not (deletes and is_removable(stray, run.telling, view.seen))
     ]
 
 

@@ -21,6 +21,8 @@ from .strays_search import Question, Stray, Victim
 ANSWERED_LATE = timedelta(seconds=4)
 # A second conflict this much later than the first cannot come from a poller that has ended since.
 STILL_THERE = timedelta(seconds=15)
+# Of two who poll one is cut off within a poll, which lasts 50 s at most; and libraries take their time to start.
+CUT_OFF_BY = timedelta(minutes=2)
 # Who was alive is judged only so far back; pods that are gone are remembered for longer than that.
 JUDGED = timedelta(minutes=10)
 # Kubernetes keeps a container's end in whole seconds.
@@ -222,13 +224,21 @@ def strays_then(found: PodFinding, seen: Observed) -> list[Stray]:
     return [stray for stray in search if stray.uid in alive and stray.uid not in own]
 
 
-def is_removable(stray: Stray, seen: Observed) -> bool:
-    """Whether a stray may be deleted: of the bot's own namespace, made by hand, still there, and surely with the token.
+def is_removable(stray: Stray, found: PodFinding, seen: Observed) -> bool:
+    """Whether a stray may be deleted: of the bot's own namespace, made by hand, still there, and without a doubt.
 
-    What a controller made would come again, and the pod of another TelegramBot is that one's.
+    What a controller made would come again, and the pod of another TelegramBot is that one's. Who may only want another
+    key of the Secret, or only sends messages, is left to a person.
     """
     by_hand = not stray.controller and not stray.worn
-    return stray.namespace == seen.namespace and by_hand and stray.sure and stray.ended is None
+    surely = stray.sure and not was_quiet(stray, found, seen)
+    return stray.namespace == seen.namespace and by_hand and surely and stray.ended is None
+
+
+def was_quiet(stray: Stray, found: PodFinding, seen: Observed) -> bool:
+    """Whether the stray ran beside the pod for longer than two pollers can before one is cut off."""
+    began = [span.started for span in seen.spans if span.uid == found.uid]
+    return found.at - max([stray.started, *began]) > CUT_OFF_BY
 
 
 def crowd_of(found: PodFinding, seen: Observed) -> str:

@@ -290,7 +290,7 @@ def _delete_strays(seen: Observed, spec: TelegramBotSpec, run: Conflicts | None)
     if spec.duplicates is not Duplicates.DELETE:
         return
     for stray in strays_then(run.telling, seen):
-        if is_removable(stray, seen) and not stray.deleting:
+        if is_removable(stray, run.telling, seen) and not stray.deleting:
             why = f"Pod {stray.pod} is deleted: it cut off pod {run.telling.pod}, since its {stray.has}."
             yield DeletePod(
                 namespace=stray.namespace,
