@@ -36,7 +36,7 @@ HOOK = "https://old.example.com/telegram"
 async def world_of(bed: Bed, library: str) -> AsyncIterator[World]:
     """A bot of the library in a namespace of its own, not guarded yet."""
     ns = await bed.namespace()
-    world = await World.make(bed, ns, image=f"bots/{library}", env={"POLL_SECONDS": "2"})
+    world = await World.make(bed, ns, image=f"bots/{library}")
     world.spec["conflict"] = {"clearAfterSeconds": WINDOW}
     try:
         yield world
@@ -59,9 +59,10 @@ def by_hand(world: World) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "debug", "namespace": world.ns}, "spec": spec}
 
 
-async def fights(world: World, since: float) -> None:
-    """Wait until Telegram has answered a 409."""
-    await world.bed.until(lambda: world.bot.conflicts_since(since), what="a 409")
+async def a_war(world: World) -> None:
+    """Wait until two pollers have cut each other off several times: the pod that stays has it in its log then."""
+    since = time.monotonic()
+    await world.bed.until(lambda: len(world.bot.conflicts_since(since)) >= 4, what="a war")
 
 
 async def over(world: World) -> None:
@@ -74,10 +75,11 @@ async def over(world: World) -> None:
 
 
 async def two_replicas(world: World, started: asyncio.Event, folder: Path) -> None:
-    """Made by a rollout without Recreate, or by an autoscaler."""
+    """Made by a rollout without Recreate, or by an autoscaler. A lock would replace both, and their logs with them."""
     del folder
+    world.spec["lock"] = "None"
     await world.bed.apply(world.plain(replicas=2))
-    await fights(world, 0.0)
+    await a_war(world)
     await world.bed.apply(world.resource())
     started.set()
     await world.says("Conflicted", "True", "DuplicatePods", text="pods telegram-bot-")
@@ -87,11 +89,12 @@ async def two_replicas(world: World, started: asyncio.Event, folder: Path) -> No
 async def a_second_telegrambot(world: World, started: asyncio.Event, folder: Path) -> None:
     """Both were made while the operator was away."""
     del folder
+    world.spec["lock"] = "None"
     second = world.resource("second") | {"spec": {**world.spec, "deploymentRef": {"name": "copy"}}}
     await world.bed.apply([world.plain(), copied(world), world.resource()])
     await world.a_second_older()
     await world.bed.apply(second)
-    await fights(world, time.monotonic())
+    await a_war(world)
     started.set()
     await world.says("Conflicted", "True", "DuplicateBot", text="TelegramBot second with Deployment copy")
     await world.says("Stalled", "True", "DuplicateBot", name="second")
