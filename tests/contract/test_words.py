@@ -91,6 +91,7 @@ async def asker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asker]:
     """Asks as often as it likes, and what has to be seen twice is looked at again at once."""
     monkeypatch.setattr(module, "ASKS_A_SECOND", 1000.0)
     monkeypatch.setattr("telegrambot_operator.core.word.CONFIRM_SECONDS", 0.01)
+    monkeypatch.setattr("telegrambot_operator.core.word.SETTLE_SECONDS", 0.02)
     async with Emulator.start(brake=0.1) as emulator:
         asker = Asker(emulator, Secrets(), defaultdict(list))
         task = asyncio.create_task(asker.words.run())

@@ -38,6 +38,7 @@ HERE, ELSEWHERE = "https://shop.example/hook/s3cret", "https://old.example/hook"
 BOT_A, BOT_B = Poller("bot-a", "uid-a", 0), Poller("bot-b", "uid-b", 0)
 POLLS = Ask("7301948265", SecretKeyRef(name="shop-token", key="token"), poller=BOT_A)
 HOOKED = replace(POLLS, url=HERE)
+FOUGHT = replace(POLLS, alarm=NOON)
 DOWN, REFUSED = Unheard("HTTP 502"), Refused()
 
 
@@ -73,13 +74,28 @@ HOOKS: dict[str, tuple[Story, Ask, Hook]] = {
     "no webhook, and the bot polls: as wanted": ([looked()], POLLS, Hook.WANTED),
     "a webhook, seen once: it may be about to go": ([looked(url=ELSEWHERE)], POLLS, Hook.UNKNOWN),
     "... and it was well before": ([looked(), looked(url=ELSEWHERE)], POLLS, Hook.WANTED),
-    "a webhook, seen twice": ([looked(url=ELSEWHERE)] * 2, POLLS, Hook.OTHER),
-    "... and no answer in between": ([looked(url=ELSEWHERE), DOWN, looked(url=ELSEWHERE)], POLLS, Hook.OTHER),
-    "... and Telegram is away since": ([*[looked(url=ELSEWHERE)] * 2, DOWN, DOWN], POLLS, Hook.OTHER),
-    "a webhook that is gone again": ([*[looked(url=ELSEWHERE)] * 2, looked()], POLLS, Hook.WANTED),
+    "a webhook, seen for some seconds": ([looked(url=ELSEWHERE)] * 4, POLLS, Hook.UNKNOWN),
+    "a webhook, seen for longer": ([looked(url=ELSEWHERE)] * 5, POLLS, Hook.OTHER),
+    "a webhook, and a 409, seen once": ([looked(url=ELSEWHERE)], FOUGHT, Hook.UNKNOWN),
+    "a webhook, and a 409, seen twice": ([looked(url=ELSEWHERE)] * 2, FOUGHT, Hook.OTHER),
+    "a webhook, and a 409 of long ago, seen twice": (
+        [looked(url=ELSEWHERE)] * 2,
+        replace(POLLS, alarm=NOON - timedelta(minutes=2)),
+        Hook.UNKNOWN,
+    ),
+    "... and no answer in between": ([looked(url=ELSEWHERE), 5.0, DOWN, looked(url=ELSEWHERE)], POLLS, Hook.OTHER),
+    "... and Telegram is away since": ([*[looked(url=ELSEWHERE)] * 5, DOWN, DOWN], POLLS, Hook.OTHER),
+    "a webhook that is gone again": ([*[looked(url=ELSEWHERE)] * 5, looked()], POLLS, Hook.WANTED),
+    "a webhook that comes and goes": (
+        [*[looked(url=ELSEWHERE)] * 4, looked(), *[looked(url=ELSEWHERE)] * 4],
+        POLLS,
+        Hook.WANTED,
+    ),
     "the webhook that is wanted": ([looked(url=HERE)], HOOKED, Hook.WANTED),
-    "none, seen twice": ([looked()] * 2, HOOKED, Hook.MISSING),
-    "another one, seen twice": ([looked(url=ELSEWHERE)] * 2, HOOKED, Hook.OTHER),
+    "none, while the bot starts": ([*[looked()] * 4, looked(url=HERE)], HOOKED, Hook.WANTED),
+    "none, for some seconds": ([looked()] * 5, HOOKED, Hook.MISSING),
+    "another one, for some seconds": ([looked(url=ELSEWHERE)] * 5, HOOKED, Hook.OTHER),
+    "none, and then another one": ([*[looked()] * 5, looked(url=ELSEWHERE)], HOOKED, Hook.OTHER),
 }
 
 
@@ -89,7 +105,7 @@ def test_webhooks(story: Story, ask: Ask, expected: Hook) -> None:
 
 
 def test_of_a_webhook_only_the_host_is_kept() -> None:
-    known = after([looked(url=HERE, error=f"Wrong response from {HERE}", error_at=NOON)] * 2)
+    known = after([looked(url=HERE, error=f"Wrong response from {HERE}", error_at=NOON)] * 5)
     assert known.word.host == "shop.example"
     assert "s3cret" not in repr(known)
 
@@ -130,26 +146,31 @@ def test_of_another_bot_than_the_tokens_nothing_is_believed() -> None:
 
 # --- Updates that pile up -------------------------------------------------------------------------------------------
 
-GROWS = [looked(3), looked(3), *(looked(count) for count in range(4, 20))]
+FEW, MANY = 40, 70  # looks that take less, and more, than the five minutes that a bot has by default
+GROWS = [looked(3), looked(3), *(looked(count) for count in range(4, MANY))]
 PILES: dict[str, tuple[Story, Ask, bool]] = {
     "none wait": ([looked()] * 40, POLLS, False),
-    "some wait, and not for long": ([looked(7)] * 10, POLLS, False),
-    "some wait for longer than the spec allows": ([looked(7)] * 12, POLLS, True),
+    "some wait, and not for long": ([looked(7)] * FEW, POLLS, False),
+    "some wait for longer than the spec allows": ([looked(7)] * MANY, POLLS, True),
     "ever more wait": (GROWS, POLLS, True),
-    "one waits, and there are few writers": ([looked(1)] * 12, POLLS, True),
+    "one waits, and there are few writers": ([looked(1)] * MANY, POLLS, True),
     "... and a longer time is allowed": (GROWS, replace(POLLS, after=3600), False),
-    "one was fetched meanwhile": ([looked(7)] * 9 + [looked(6)] * 9, POLLS, False),
-    "all were fetched meanwhile": ([*[looked(7)] * 9, looked(0), *[looked(7)] * 9], POLLS, False),
-    "the last look finds fewer: it polls again": ([looked(7)] * 12 + [looked(6)], POLLS, False),
-    "the last look finds none: it polls again": ([looked(7)] * 12 + [looked(0)], POLLS, False),
-    "long enough, and not looked at often enough": ([looked(7), 50.0, looked(7)], replace(POLLS, after=50), False),
-    "Telegram is away, and was not for long": ([*[looked(7)] * 11, DOWN, looked(7)], POLLS, True),
-    "Telegram was away for long: what happened then is not known": ([*[looked(7)] * 9, 600.0, looked(7)], POLLS, False),
-    "deaf, and Telegram was away since": ([*[looked(7)] * 12, DOWN, 3600.0], POLLS, True),
-    "deaf, and after a long silence still no fewer": ([*[looked(7)] * 12, 3600.0, looked(8)], POLLS, True),
-    "no pod is ready": ([looked(7)] * 40, replace(POLLS, poller=None), False),
-    "the bot does not poll": ([looked(7, HERE)] * 40, HOOKED, False),
-    "a webhook is in the way": ([looked(7, ELSEWHERE)] * 40, POLLS, False),
+    "one was fetched meanwhile": ([looked(7)] * FEW + [looked(6)] * FEW, POLLS, False),
+    "all were fetched meanwhile": ([*[looked(7)] * FEW, looked(0), *[looked(7)] * FEW], POLLS, False),
+    "the last look finds fewer: it polls again": ([looked(7)] * MANY + [looked(6)], POLLS, False),
+    "the last look finds none: it polls again": ([looked(7)] * MANY + [looked(0)], POLLS, False),
+    "long enough, and not looked at often enough": ([looked(7), 50.0] * 5, replace(POLLS, after=50), False),
+    "Telegram is away, and was not for long": ([*[looked(7)] * FEW, DOWN, *[looked(7)] * 30], POLLS, True),
+    "Telegram was away for long, and what happened is not known": (
+        [*[looked(7)] * FEW, 600.0, looked(7)],
+        POLLS,
+        False,
+    ),
+    "deaf, and Telegram was away since": ([*[looked(7)] * MANY, DOWN, 3600.0], POLLS, True),
+    "deaf, and after a long silence still no fewer": ([*[looked(7)] * MANY, 3600.0, looked(8)], POLLS, True),
+    "no pod is ready": ([looked(7)] * MANY, replace(POLLS, poller=None), False),
+    "the bot does not poll": ([looked(7, HERE)] * MANY, HOOKED, False),
+    "a webhook is in the way": ([looked(7, ELSEWHERE)] * MANY, POLLS, False),
 }
 
 
@@ -158,10 +179,22 @@ def test_deafness(story: Story, ask: Ask, deaf: bool) -> None:
     assert word(story, ask).deaf is deaf
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=60))
-def test_who_fetches_is_never_called_deaf(counts: list[int]) -> None:
-    """Between any two alarms there is a run of looks, over the whole time, that never falls and is never empty."""
+@pytest.mark.parametrize("every", [0.7, 1.0, 2.0, 5.0, 7.5, 10.0])
+@pytest.mark.parametrize("busy", [0.3, 0.6, 0.85])
+def test_a_bot_that_handles_a_steady_stream_one_by_one_is_not_deaf(every: float, busy: float) -> None:
+    """An update is confirmed when the next is asked for: one waits for as long as the bot is busy with it."""
+    heard, now = Heard(), 1000.0
+    while now < 100_000:
+        heard = hear(heard, POLLS, looked(1 if now % every < busy * every else 0), now, NOON)
+        assert (heard.word.deaf, heard.word.waiting) == (False, None)
+        now += heard.pause
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 100)), min_size=1, max_size=5))
+def test_who_fetches_is_never_called_deaf(stretches: list[tuple[int, int]]) -> None:
+    """Behind each alarm there is a run of looks, over the whole time, that never falls and is never empty."""
     heard, now, times = Heard(), 1000.0, []
+    counts = [count for count, looks in stretches for _ in range(looks)]
     for count in counts:
         heard = hear(heard, POLLS, looked(count), now, NOON)
         times.append(now)
@@ -174,23 +207,24 @@ def test_who_fetches_is_never_called_deaf(counts: list[int]) -> None:
 
 
 def test_a_new_process_is_given_its_own_time() -> None:
-    heard = after([looked(7)] * 12)
+    heard = after([looked(7)] * MANY)
+    assert heard.word.deaf
     heard = asks_otherwise(heard, POLLS, replace(POLLS, poller=BOT_B))
     assert not heard.word.deaf
-    assert not word([looked(7)] * 9, replace(POLLS, poller=BOT_B), heard).deaf
-    assert word([looked(7)] * 12, replace(POLLS, poller=BOT_B), heard).deaf
+    assert not word([looked(7)] * FEW, replace(POLLS, poller=BOT_B), heard).deaf
+    assert word([looked(7)] * MANY, replace(POLLS, poller=BOT_B), heard).deaf
 
 
 def test_of_updates_that_telegram_lets_expire_nobody_is_the_fetcher() -> None:
-    day = [looked(900)] * (23 * 3600 // 15 + 20)
+    day = [looked(900)] * (MANY + 23 * 3600 // 15)
     assert word([*day, looked(880)]).deaf
     assert not word([*day, looked(0)]).deaf
 
 
 def test_updates_that_wait_are_told_when_they_pile_up_and_in_steps() -> None:
-    told = [word([looked(7)] * looks).waiting for looks in (1, 5, 6, 20)]
+    told = [word([looked(7)] * looks).waiting for looks in (1, 20, FEW, MANY)]
     assert told == [None, None, 5, 5]
-    assert word([*[looked(7)] * 6, looked(0)]).waiting is None
+    assert word([*[looked(7)] * FEW, looked(0)]).waiting is None
 
 
 @pytest.mark.parametrize(
@@ -242,7 +276,8 @@ PAUSES: dict[str, tuple[Story, float, float]] = {
     "what has to be seen twice": ([looked()] * 12 + [looked(url=ELSEWHERE)], 0, CONFIRM_SECONDS),
     "a token that was refused once": ([*[looked()] * 12, REFUSED], 0, CONFIRM_SECONDS),
     "a token that is refused": ([REFUSED] * 5, 60, 60),
-    "a pile": ([*[looked()] * 12, looked(3)], 3, 30),
+    "a pile": ([*[looked()] * 12, looked(3)], 2, 10),
+    "a pile that was taken from": ([*[looked()] * 12, looked(3), looked(2)], SELDOM_SECONDS, SELDOM_SECONDS),
     "no answer": ([DOWN], 5, 5),
     "no answer for long": ([DOWN] * 50, LONGEST_RETRY, LONGEST_RETRY),
     "as long as Telegram asks for": ([Unheard("HTTP 429", 900)], 900, 900),
@@ -289,7 +324,7 @@ def test_a_deaf_bot_stays_deaf_over_a_restart_of_the_operator_and_is_certain_onl
     heard = remembered(PILED, POLLS)
     assert word([looked(22)], heard=heard).deaf
     assert not word([looked(22)], heard=heard).sure
-    assert word([looked(22)] * 22, heard=heard).sure
+    assert word([looked(22)] * MANY, heard=heard).sure
     assert not word([looked(19)], heard=heard).deaf
     assert not remembered(PILED, replace(POLLS, poller=BOT_B)).word.deaf
 

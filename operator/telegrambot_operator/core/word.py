@@ -3,11 +3,14 @@
 A look is `getWebhookInfo`, and now and then `getMe`. Neither touches the bot: no update is taken, no poll is cut off,
 no setting changed.
 
-1. That the token is refused, or the webhook is not as the spec has it, counts when two looks in a row say so: a bot
-   that starts deletes or sets its webhook itself.
+1. That the token is refused counts when two looks in a row say so. That the webhook is not as the spec has it counts
+   after some looks over ten seconds, since a bot that starts sets or deletes it itself; where a 409 has just said that
+   the bot polls, two looks are enough.
 2. Updates pile up while every look finds some, and no fewer than the one before: nobody has fetched any, or not as many
    as came in. A look that finds fewer, or none, shows that somebody has. A new process, or a look that comes late,
    begins the count anew; so does an operator that starts, which goes on saying what the status says until it knows.
+   A bot that handles one update after the other may have one waiting at most moments, so there are many looks, and
+   never at even times, which could meet each message of a steady stream at the same point.
 3. Telegram keeps an update for 24 hours. Of a pile that is nearly that old only its end proves that somebody fetches.
 4. What Telegram does not answer changes nothing.
 5. Whoever answers as another bot than the token's is not Telegram: nothing of what is said there is used.
@@ -26,11 +29,11 @@ from .webhooks import Hook, hook_of, host_of, without_address
 # Between two looks at a bot that is well: soon after anything has changed, then ever more seldom.
 SOON_SECONDS = 2.0
 SELDOM_SECONDS = 180.0
-# ... at what has to be seen twice before it counts, at what is wrong until it is not, at updates that pile up (at most;
-# ten times until they are too old, if that is less), and at a token that is refused.
+# ... at what has to be seen twice before it counts, at what is wrong until it is not, at updates that pile up (about
+# sixty times until they are too old, but within these bounds), and at a token that is refused.
 CONFIRM_SECONDS = 3.0
 WRONG_SECONDS = 15.0
-PILE_SECONDS = 30.0
+PILE_SECONDS = (2.0, 10.0)
 REFUSED_SECONDS = 60.0
 # ... and after an answer that did not come, doubled each time.
 RETRY_SECONDS = 5.0
@@ -39,10 +42,15 @@ LONGEST_RETRY = 120.0
 WHO_SECONDS = 6 * 3600.0
 # How a message begins that says of a token that Telegram refuses it.
 REFUSED_WORDS = "Telegram does not know the token"
+# So long may a bot take to set or delete its webhook, unless it has met a 409 in the last minute.
+SETTLE_SECONDS = 10.0
+JUST_NOW = timedelta(minutes=1)
 # So many looks at least make a pile, and so many seconds between two break the run.
 PILE_LOOKS = 3
-DEAF_LOOKS = 4
+DEAF_LOOKS = 12
 LATE_SECONDS = 60.0
+# Multiples of it, without their whole part, are spread evenly and never repeat.
+GOLDEN = 0.6180339887498949
 # Telegram keeps updates for 24 hours: https://core.telegram.org/bots/api#getting-updates
 EXPIRY_SECONDS = 23 * 3600.0
 # For how long an error of the last delivery is told, and for how long it counts against the bot.
@@ -170,6 +178,7 @@ class Heard:
     pending: int = 0
     looks: int = 0
     odd: int = 0
+    odd_since: float = 0.0
     refusals: int = 0
     failures: int = 0
     calm: int = 0
@@ -294,13 +303,16 @@ def _looked(heard: Heard, ask: Ask, info: Info, now: float, today: datetime) -> 
     seen = replace(_piled(heard, ask, info.pending, now), last=now)
     hook = hook_of(info.url, ask.url)
     odd = 0 if hook is Hook.WANTED else heard.odd + 1
+    odd_since = heard.odd_since if heard.odd else now
+    polls = ask.alarm is not None and today - ask.alarm < JUST_NOW
+    certain = odd > 1 and (polls or now - odd_since >= SETTLE_SECONDS)
     word = replace(heard.word, fresh=True, refused=False, alarm=ask.alarm)
-    if hook is Hook.WANTED or odd > 1 or hook is heard.word.hook:
+    if hook is Hook.WANTED or certain or hook is heard.word.hook:
         since = word.since if hook is word.hook and word.since is not None else today
         word = replace(word, hook=hook, since=since, host=host_of(info.url), certificate=info.certificate)
     word = _deafness(heard, seen, ask, word, now, today)
     word = _delivery(seen, ask, word, info, today)
-    seen = replace(seen, word=word, odd=odd, calm=0 if odd else min(seen.calm + 1, 10))
+    seen = replace(seen, word=word, odd=odd, odd_since=odd_since, calm=0 if odd else min(seen.calm + 1, 10))
     return replace(seen, pause=_pause(seen, ask))
 
 
@@ -309,9 +321,11 @@ def _piled(heard: Heard, ask: Ask, pending: int, now: float) -> Heard:
     if not pending:
         return replace(heard, since=None, looks=0, pending=0)
     in_time = heard.last is not None and now - heard.last <= max(LATE_SECONDS, ask.after / 2)
-    if heard.since is not None and in_time and not _fell(heard, pending, now):
-        return replace(heard, looks=heard.looks + 1, pending=pending)
-    return replace(heard, since=now, looks=1, pending=pending)
+    if heard.since is None or not in_time:
+        return replace(heard, since=now, looks=1, pending=pending)
+    if _fell(heard, pending, now):
+        return replace(heard, since=None, looks=0, pending=pending)
+    return replace(heard, looks=heard.looks + 1, pending=pending)
 
 
 def _fell(heard: Heard, pending: int, now: float) -> bool:
@@ -346,14 +360,15 @@ def _delivery(seen: Heard, ask: Ask, word: Word, info: Info, today: datetime) ->
 
 
 def _pause(heard: Heard, ask: Ask) -> float:
-    if heard.odd == 1:
+    if heard.odd and heard.word.hook in {Hook.UNKNOWN, Hook.WANTED}:
         return CONFIRM_SECONDS
     if heard.odd or heard.word.deaf or heard.word.failing:
         return WRONG_SECONDS
     if heard.since is None:
         return min(SELDOM_SECONDS, SOON_SECONDS * 2.0**heard.calm)
     if ask.url is None:
-        return max(CONFIRM_SECONDS, min(PILE_SECONDS, ask.after / 10))
+        least, most = PILE_SECONDS
+        return max(least, min(most, ask.after / 60)) * (0.5 + heard.looks * GOLDEN % 1)
     return CONFIRM_SECONDS if heard.looks < PILE_LOOKS else WRONG_SECONDS
 
 
