@@ -60,10 +60,13 @@ def _doctor(options: argparse.Namespace) -> int:
     """Look at bots, and return the exit code. Raises SettingError."""
     settings = configuration.read(os.environ, [options.namespace] if options.namespace else ())
     target = _target(options, settings)
-    as_json = options.o == "json"
+    how = {
+        "as_json": options.o == "json",
+        "colour": configuration.colours(os.environ, terminal=sys.stdout.isatty()),
+    }
 
     def work(kube: Kube) -> Coroutine[Any, Any, int]:
-        return Doctor(kube, settings.telegram_api_url, _write, _complain, as_json=as_json).run(target)
+        return Doctor(kube, settings.telegram_api_url, _write, _complain, **how).run(target)
 
     return _unless_unread(lambda: asyncio.run(_with_kube(settings, work)))
 
@@ -76,9 +79,11 @@ def _doctor_log(options: argparse.Namespace) -> int:
 
 
 def _unless_unread(command: Callable[[], int]) -> int:
-    """Run a command, and return its exit code; 1 where nobody reads what it writes."""
+    """Run a command, and return its exit code; 1 where nobody reads it, 130 where somebody breaks it off."""
     try:
         return command()
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -95,6 +95,11 @@ def kind_and_name(text: str) -> tuple[str, str]:
     return _KINDS[kind.lower()] if slash else "telegrambot", bot_name(name)
 
 
+def colours(environment: Mapping[str, str], *, terminal: bool) -> bool:
+    """Return whether output may be coloured: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
 def _operator_namespace(environment: Mapping[str, str]) -> str:
     """Where the Leases are: all operators of a cluster must mean the same place, wherever they run."""
     name = environment.get("OPERATOR_NAMESPACE") or OPERATOR_NAMESPACE

@@ -1,4 +1,7 @@
-"""`make demo`: the two stories, about a minute and a half. The exit code is 0 only if every claim was true."""
+"""`make demo`: the two stories, about a minute and a half. The exit code is 0 only if every claim was true.
+
+`python -m tests.demo --readme` also writes what the doctor said of them into the README.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from tests.bed.bed import Bed
 from tests.bed.botenv import BotEnvError
 from tests.bed.controlplane import BuildError, ControlPlaneError
+from tests.demo.readme import README, written
 from tests.demo.stage import guarding
 from tests.demo.stories import crash_loop, redeploy_war
 from tests.demo.timeline import Timeline
@@ -23,13 +27,15 @@ async def play() -> int:
     async with Bed.start(nodes=2) as bed:
         line.say("bed", f"Kubernetes at {bed.cp.url}, Telegram at {bed.telegram.url}")
         async with guarding(bed, line) as operator:
-            await redeploy_war(bed, line)
+            said = await redeploy_war(bed, line)
             bed.mend()
-            await crash_loop(bed, line)
+            said += await crash_loop(bed, line)
             code = await operator.stop()
         line.claim("the operator stopped cleanly", code == 0)
         unforeseen = [words for words in UNFORESEEN if words in operator.log_text()]
         line.claim("and met nothing that it did not foresee", not unforeseen)
+    if "--readme" in sys.argv[1:] and not line.failed:
+        README.write_text(written(said, README.read_text()))
     verdict = "Every claim was true." if not line.failed else f"{line.failed} claims were FALSE."
     print(f"\n{verdict} It took {time.monotonic() - began:.0f} s.")
     return 1 if line.failed else 0

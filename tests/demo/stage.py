@@ -69,6 +69,19 @@ class Stage:
         self.line.show(f"kubectl -n {self.ns} {' '.join(arguments)}", text)
         return text
 
+    async def doctor(self, name: str, code: int) -> str:
+        """Ask the doctor until he is done with this exit code, and show and return what he says."""
+        said = ""
+
+        async def done() -> bool:
+            nonlocal said
+            found, said = await self.bed.command("doctor", name, "-n", self.ns)
+            return found == code
+
+        await self.until(f"the doctor's exit code is {code}", done)
+        self.line.show(f"telegrambot-operator doctor {name} -n {self.ns}", said)
+        return said
+
     async def until(self, what: str, fact: Callable[[], Awaitable[object] | object], patience: float = 90.0) -> bool:
         """Wait for a fact; one that does not come true is a false claim and not the end of the demo."""
         try:

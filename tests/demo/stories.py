@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from telegrambot_operator.core.doctor_pods import STUCK_SECONDS
 from tests.bed.telegram_state import WEBHOOK_ACTIVE, WEBHOOK_SET
 from tests.demo.stage import Stage, conditions_table
 
@@ -16,8 +18,11 @@ _HOOK = "https://old.example.com/telegram"
 _ENOUGH = 6  # 409s until it is clear that this is a war
 
 
-async def redeploy_war(bed: Bed, line: Timeline) -> None:
-    """Story 1: several pods of one polling bot at once, one more stuck in Terminating, and a scale-up afterwards."""
+async def redeploy_war(bed: Bed, line: Timeline) -> list[str]:
+    """Story 1: several pods of one polling bot at once, one more stuck in Terminating, and a scale-up afterwards.
+
+    Returns what the doctor said before and after, as story 2 does.
+    """
     line.chapter(
         "Story 1: the redeploy war",
         "A polling bot (node-telegram-bot-api) deployed over itself: three replicas, RollingUpdate, and a fourth pod "
@@ -30,9 +35,13 @@ async def redeploy_war(bed: Bed, line: Timeline) -> None:
         await stage.shown("get", "deployment,pods", "-l", "app=telegram-bot")
         await stage.shown("logs", "-l", "app=telegram-bot", "--tail=1", "--prefix")
         line.claim(f"{len(stage.alive())} processes poll at once, by the process table", len(stage.alive()) == 3)
+        await stage.until("it hangs for longer than a kubelet may take", lambda: _is_late(stage, stuck))
+        before = await stage.doctor("deployment/telegram-bot", 1)
         await _adopt(stage, stuck)
         await _stays_single(stage)
+        after = await stage.doctor("telegram-bot", 0)
         await _epilogue(stage)
+    return [before, after]
 
 
 async def _hang_one(stage: Stage) -> str:
@@ -49,6 +58,12 @@ async def _hang_one(stage: Stage) -> str:
 
     await stage.until("the deleted pod's process is dead, its replacement polls", dead_and_replaced)
     return name
+
+
+async def _is_late(stage: Stage, stuck: str) -> bool:
+    pod = await stage.bed.get("pod", stuck, stage.ns) or {}
+    due = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
+    return datetime.now(UTC) > due + timedelta(seconds=STUCK_SECONDS)
 
 
 async def _adopt(stage: Stage, stuck: str) -> None:
@@ -99,7 +114,7 @@ async def _stays_single(stage: Stage) -> None:
     stage.line.claim("and made no 409", not stage.bot.conflicts_since(since))
 
 
-async def crash_loop(bed: Bed, line: Timeline) -> None:
+async def crash_loop(bed: Bed, line: Timeline) -> list[str]:
     """Story 2: a bot that exits on a 409 because a webhook is still set, is restarted, and exits again."""
     line.chapter(
         "Story 2: the crash loop",
@@ -118,12 +133,15 @@ async def crash_loop(bed: Bed, line: Timeline) -> None:
         line.claim("... and the cause, a webhook", said.get("reason") in {"WebhookActive", "WebhookSet"})
         line.claim("Stalled says that a person must act", await stage.is_("Stalled", "True"))
         await stage.shown("get", "telegrambots")
+        before = await stage.doctor("telegram-bot", 1)
         line.say("you", "stop the old deployment and delete its webhook, as the message says")
         stage.bot.keep_webhook("")
         await stage.until("Ready is True", lambda: stage.is_("Ready", "True"))
         line.claim("the bot runs, and Conflicted is False", await stage.is_("Conflicted", "False"))
         await _answers(stage)
+        after = await stage.doctor("telegram-bot", 0)
         await _epilogue(stage)
+    return [before, after]
 
 
 async def _restarts(stage: Stage, least: int) -> bool:

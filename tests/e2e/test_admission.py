@@ -58,6 +58,8 @@ async def test_adopting_a_running_bot_restarts_nothing(bed: Bed, ns: str, operat
         assert after["metadata"]["labels"]["singleton.bot/bot"] == str(world.bot.id)
         sets = json.loads(await world.kubectl("get", "replicasets", "-o", "json"))["items"]
         assert len(sets) == 1
+        code, said = await bed.command("doctor", "shop", "-n", ns)
+        assert (code, f"the admission policies lock its pods on {world.bot.id}" in said) == (0, True), said
         world.assert_never_two()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,7 +88,66 @@ async def test_who_may_read_little_is_told_what_he_may_not(bed: Bed, ns: str) ->
         "webhook",
     } | ({"no-409", "polling"})
     assert "you may not get secrets in namespace" in found["token"]["why"]
-    assert found["token"]["todo"] == "get the right to get secrets, or ask who has it"
+    assert found["token"]["todo"] == f"ask for the right to get secrets in namespace {ns}"
+
+
+def may(group: str, *resources: str, verb: str = "list") -> Object:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": [verb]}
+
+
+READS = [
+    may("singleton.bot", "telegrambots"),
+    may("apps", "deployments"),
+    may("", "pods"),
+    may("autoscaling", "horizontalpodautoscalers"),
+    may("", "secrets", "configmaps", "pods/log", "nodes", verb="get"),
+]
+
+
+async def test_the_rights_to_read_that_the_readme_names_are_enough(bed: Bed, ns: str, operate: Operate) -> None:
+    """Nothing is written, and nobody is cut off: the referee would have seen it."""
+    world = await World.make(bed, ns)
+    reader = await somebody(bed, ns, READS, everywhere=True)
+    async with operate():
+        await world.guarded()
+        code, found = await checks(world, "shop", kubeconfig=reader)
+        assert (code, failing(found), unknown(found)) == (0, set(), set()), found
+    few = await somebody(bed, ns, READS)
+    code, found = await checks(world, "shop", kubeconfig=few)
+    assert (code, failing(found), unknown(found)) == (3, set(), {"sole-user"}), found
+    assert found["sole-user"]["todo"] == "ask for the right to list pods in all namespaces"
+    world.assert_never_two()
+
+
+async def test_whoever_else_has_the_token_is_named(bed: Bed, ns: str) -> None:
+    world = await World.make(bed, ns)
+    elsewhere = await bed.namespace()
+    await bed.apply(world.plain())
+    copy = world.plain(selector={"matchLabels": {"app": "copy"}})
+    copy["metadata"]["name"] = "copy"
+    copy["spec"]["template"]["metadata"]["labels"] = {"app": "copy"}
+    pasted = {"name": "bot", "image": "bots/raw", "env": [{"name": "BOT_TOKEN", "value": world.bot.token}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pasted", "namespace": elsewhere}}
+    await bed.apply([copy, {**pod, "spec": {"containers": [pasted]}}])
+    await runs(world, 3)
+    code, said = await doctor(world, PLAIN)
+    assert code == 1
+    assert f"the same token is used by Deployment copy, pod pasted in namespace {elsewhere}" in " ".join(said.split())
+    assert world.bot.token.partition(":")[2] not in said
+
+
+async def test_all_namespaces_have_a_section_a_bot(bed: Bed, ns: str) -> None:
+    first, second = await World.make(bed, ns), await World.make(bed, await bed.namespace())
+    for world in (first, second):
+        await bed.apply(world.resource())
+    code, said = await bed.command("doctor", "-A")
+    assert code == 1
+    for world in (first, second):
+        assert f"TelegramBot shop in namespace {world.ns}" in said
+    assert re.fullmatch(r"\d+ bots: \d+ pass, \d+ fail, \d+ unknown\.", said.splitlines()[-1])
+    code, said = await bed.command("doctor", "-A", "-o", "json")
+    told = {each["namespace"]: each["result"] for each in map(json.loads, said.splitlines())}
+    assert told[first.ns] == told[second.ns] == "fail"
 
 
 async def test_no_cluster_is_one_sentence(bed: Bed, ns: str, tmp_path: Path) -> None:

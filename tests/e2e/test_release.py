@@ -175,19 +175,20 @@ RIGHTS = [
 ]
 
 
-async def somebody(bed: Bed, ns: str, rights: list[Object]) -> Path:
-    """The kubeconfig of a user with these rights in one namespace, and none elsewhere."""
-    api = "rbac.authorization.k8s.io"
-    role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": {"name": "few", "namespace": ns}, "rules": rights}
+async def somebody(bed: Bed, ns: str, rights: list[Object], *, everywhere: bool = False) -> Path:
+    """The kubeconfig of a user with these rights in one namespace, or in the whole cluster, and none elsewhere."""
+    api, scope, user = "rbac.authorization.k8s.io", "Cluster" if everywhere else "", f"{ns}-{everywhere}"
+    metadata = {"name": user.lower()} if everywhere else {"name": user.lower(), "namespace": ns}
+    role = {"apiVersion": f"{api}/v1", "kind": f"{scope}Role", "metadata": metadata, "rules": rights}
     bound = {
         "apiVersion": f"{api}/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "few", "namespace": ns},
-        "roleRef": {"apiGroup": api, "kind": "Role", "name": "few"},
-        "subjects": [{"apiGroup": api, "kind": "User", "name": ns}],
+        "kind": f"{scope}RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": api, "kind": f"{scope}Role", "name": metadata["name"]},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
     }
     await bed.apply([role, bound])
-    return bed.cp.kubeconfig_for(ns)
+    return bed.cp.kubeconfig_for(user)
 
 
 async def test_rights_in_one_namespace_are_enough_for_its_bots(bed: Bed, ns: str, operate: Operate) -> None:

@@ -2,17 +2,18 @@
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .doctor_checks import Line, Outcome
+from .doctor_answer import Outcome
+from .doctor_checks import Line
 from .redact import redact
 
 WIDTH = 100
 ALL_PASS, SOME_FAIL, SOME_UNKNOWN = 0, 1, 3
 _RESULT, _CHECK = 9, 14
 _INDENT = 2 + _RESULT + _CHECK
+_COLOURS = {Outcome.PASS: "32", Outcome.FAIL: "1;31", Outcome.UNKNOWN: "33"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,6 @@ class Diagnosis:
     namespace: str
     name: str
     lines: tuple[Line, ...]
-    title: str = ""
     manifest: str = ""
 
     @property
@@ -36,7 +36,7 @@ class Diagnosis:
         return sum(line.answer.outcome is outcome for line in self.lines)
 
 
-def worst(outcomes: "Any") -> Outcome:
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst of the outcomes; PASS where there is none."""
     found = set(outcomes)
     return next((each for each in (Outcome.FAIL, Outcome.UNKNOWN) if each in found), Outcome.PASS)
@@ -50,49 +50,58 @@ def exit_code(outcome: Outcome) -> int:
 def as_json(found: Diagnosis) -> str:
     """Return the line with the JSON object of one bot; a manifest only where there is one."""
     checks = [
-        {"check": line.check, "result": str(line.answer.outcome), "why": line.answer.why, "todo": line.answer.todo}
+        {
+            "check": line.check,
+            "result": str(line.answer.outcome),
+            "why": redact(line.answer.why),
+            "todo": redact(line.answer.todo),
+        }
         for line in found.lines
     ]
     body = {"kind": found.kind, "namespace": found.namespace, "name": found.name, "result": str(found.outcome)}
     more = {"manifest": found.manifest} if found.manifest else {}
-    return redact(json.dumps({**body, "checks": checks, **more})) + "\n"
+    return json.dumps({**body, "checks": checks, **more}) + "\n"
 
 
-def as_text(found: Diagnosis, *, brief: bool = False) -> str:
+def as_text(found: Diagnosis, *, brief: bool = False, colour: bool = False) -> str:
     """Return the section of one bot. A brief one leaves out what passes and only counts it."""
     shown = [line for line in found.lines if not (brief and line.answer.outcome is Outcome.PASS)]
-    rows = "".join(_row(line) for line in shown)
-    passed = f"  {Outcome.PASS:<{_RESULT}}{found.count(Outcome.PASS)} checks\n" if brief else ""
-    adopt = ""
-    if found.manifest:
-        adopt = f"\nTo have all of this kept so, apply the TelegramBot that adopts it:\n\n{found.manifest}"
-    return redact(f"{_wrapped(found.title, 0)}\n{rows}{passed}{adopt}")
+    rows = "".join(_row(line, colour=colour) for line in shown)
+    if brief:
+        rows += f"  {_result(Outcome.PASS, colour=colour)}{_number(found.count(Outcome.PASS), 'check')}\n"
+    adopt = f"\nThe TelegramBot that adopts it, and keeps all of this so:\n\n{found.manifest}" if found.manifest else ""
+    return f"{found.kind} {found.name} in namespace {found.namespace}\n\n{rows}{adopt}"
 
 
-def _row(line: Line) -> str:
+def _row(line: Line, *, colour: bool) -> str:
     answer = line.answer
-    result = answer.outcome.upper() if answer.outcome is Outcome.FAIL else str(answer.outcome)
-    head = f"  {result:<{_RESULT}}{line.check:<{_CHECK}}"
-    todo = _wrapped(f"-> {answer.todo}", _INDENT, " " * _INDENT) if answer.todo else ""
-    return _wrapped(answer.why, _INDENT, head) + todo
+    head = f"  {_result(answer.outcome, colour=colour)}{line.check:<{_CHECK}}"
+    todo = _wrapped(f"-> {answer.todo}", " " * _INDENT) if answer.todo else ""
+    return _wrapped(answer.why, head) + todo
 
 
-def _wrapped(text: str, indent: int, head: str = "") -> str:
-    """Return the text behind its head, in lines that are no longer than a narrow terminal, ended."""
-    lines = textwrap.wrap(" ".join(text.split()), WIDTH - indent, break_long_words=False, break_on_hyphens=False) or [
-        ""
-    ]
-    return f"\n{' ' * indent}".join([head + lines[0], *lines[1:]]).rstrip() + "\n"
+def _result(outcome: Outcome, *, colour: bool) -> str:
+    """Return the word for an outcome, as wide as its column."""
+    word = outcome.upper() if outcome is Outcome.FAIL else str(outcome)
+    return f"\x1b[{_COLOURS[outcome]}m{word}\x1b[0m{'':<{_RESULT - len(word)}}" if colour else f"{word:<{_RESULT}}"
+
+
+def _wrapped(text: str, head: str) -> str:
+    """Return the text behind its head, in lines that are no longer than a narrow terminal."""
+    clean = " ".join(redact(text).split())
+    lines = textwrap.wrap(clean, WIDTH - _INDENT, break_long_words=False, break_on_hyphens=False) or [""]
+    return f"\n{' ' * _INDENT}".join([head + lines[0], *lines[1:]]).rstrip() + "\n"
 
 
 def summary(found: Sequence[Diagnosis]) -> str:
     """Return the last line: what came of the checks of one bot, or of the bots."""
-    if len(found) == 1:
-        counts = {each: found[0].count(each) for each in Outcome}
-        passed = f"{counts[Outcome.PASS]} check{'' if counts[Outcome.PASS] == 1 else 's'} passed"
-        return f"{passed}, {counts[Outcome.FAIL]} failed, {counts[Outcome.UNKNOWN]} unknown.\n"
-    counts = {each: sum(one.outcome is each for one in found) for each in Outcome}
-    return (
-        f"{len(found)} bots: {counts[Outcome.PASS]} pass, {counts[Outcome.FAIL]} fail, "
-        f"{counts[Outcome.UNKNOWN]} unknown.\n"
-    )
+    one = len(found) == 1
+    outcomes = [line.answer.outcome for line in found[0].lines] if one else [each.outcome for each in found]
+    good, bad, open_ = (outcomes.count(each) for each in (Outcome.PASS, Outcome.FAIL, Outcome.UNKNOWN))
+    if one:
+        return f"{_number(good, 'check')} passed, {bad} failed, {open_} unknown.\n"
+    return f"{len(found)} bots: {good} pass, {bad} fail, {open_} unknown.\n"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

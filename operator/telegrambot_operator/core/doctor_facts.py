@@ -3,7 +3,7 @@
 TelegramBot --- if there is one      Deployment --- the one that it names, or the one that was asked for
 pods ---------- the Deployment's own, and all others that may be seen with the bot's label
 nodes --------- those of pods that hang            token ---------- where it is, and its bot id; never the token
-users --------- who else uses the same token       account, hook -- Telegram's own word: getMe, getWebhookInfo
+users --------- who else uses the same token       account, mail -- Telegram's own word: getMe, getWebhookInfo
 logs ---------- what the running pods' logs say    autoscalers ---- those that scale the Deployment
 admission ----- the policies and the lock table
 """
@@ -11,14 +11,16 @@ admission ----- the policies and the lock table
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from ..api.models import SecretKeyRef, TelegramBotSpec
+from ..names import Reason
 from . import desired
 from .carrier import Admission
 from .classify import may_poll
 from .observed import Bot, Observed, PodFinding, TokenView
 from .records import Deployment, Node, Pod
+from .webhooks import host_of
+from .word import Info, Me, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +49,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """The bot that Telegram knows the token of."""
+class Mail:
+    """What getWebhookInfo says, and whether fewer updates waited at a second look; None where there was none."""
 
-    id: int
-    username: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Telegram does not take the token; its words."""
-
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """What getWebhookInfo says. The URL may hold a secret: only its host is ever shown.
-
-    `fell` is whether fewer updates waited at a second look; None where there was none, since nothing waited.
-    """
-
-    url: str = field(default="", repr=False)
-    pending: int = 0
+    info: Info
     fell: bool | None = None
-    error: str = ""
-    error_at: datetime | None = None
 
     @property
     def host(self) -> str:
-        """The host that Telegram delivers to, or "" where no webhook is set."""
-        try:
-            return urlsplit(self.url).hostname or ""
-        except ValueError:
-            return ""
+        """Where Telegram delivers to, as it may be shown."""
+        return host_of(self.info.url) or "an address without a host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +101,9 @@ class Facts:
     place: Place | Gap | None = None
     token: TokenView | Gap = field(default_factory=TokenView)
     users: Users = field(default_factory=Users)
-    account: Account | Refused | Gap | None = None
-    hook: Hook | Gap | None = None
+    holders: tuple[str, ...] = ()  # those containers of its own pods that are given the token
+    account: Me | Refused | Gap | None = None
+    mail: Mail | Gap | None = None
     logs: tuple[Log, ...] | Gap = ()
 
     @property
@@ -133,15 +112,41 @@ class Facts:
         return (self.bot.spec if self.bot else None) or TelegramBotSpec()
 
     @property
+    def loses(self) -> bool:
+        """Whether the operator says that another TelegramBot runs the same bot, so that this one gets no pod."""
+        conditions = self.bot.status.get("conditions") or [] if self.bot else []
+        return any(each.get("type") == "Ready" and each.get("reason") == Reason.DUPLICATE_BOT for each in conditions)
+
+    @property
     def wanted(self) -> int:
         """How many pods there should be."""
-        return desired.replicas(self.spec, loses=False)
+        return desired.replicas(self.spec, loses=self.loses)
+
+    @property
+    def why_none(self) -> str:
+        """Why there should be none."""
+        return "as spec.suspend asks" if self.spec.suspend else "since another TelegramBot runs the same bot"
+
+    @property
+    def itself(self) -> tuple[str, str, str]:
+        """The Deployment: kind, namespace and name."""
+        return "Deployment", self.namespace, self.deployment_name
+
+    @property
+    def own(self) -> tuple[Pod, ...]:
+        """The Deployment's pods, as far as they are known."""
+        return () if isinstance(self.pods, Gap) else self.pods
+
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """The Deployment's pods and all others of its identity."""
+        return (*self.own, *self.namesakes)
 
     @property
     def pollers(self) -> tuple[Pod, ...]:
-        """The pods that may be polling, in the order of their names."""
-        own = () if isinstance(self.pods, Gap) else self.pods
-        return tuple(sorted((pod for pod in (*own, *self.namesakes) if may_poll(pod)), key=lambda pod: pod.name))
+        """The pods that may be polling, in the order of their names; those of the TelegramBot that wins are its own."""
+        asked = self.own if self.loses else self.all_pods
+        return tuple(sorted((pod for pod in asked if may_poll(pod)), key=lambda pod: pod.name))
 
     @property
     def recent(self) -> timedelta:

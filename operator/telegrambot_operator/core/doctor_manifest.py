@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from .. import names
-from .doctor_facts import Facts, Hook, Place
+from .doctor_facts import Facts, Mail, Place
 
 Json = dict[str, Any]
 
@@ -22,8 +22,8 @@ def manifest(facts: Facts) -> str:
     if place is not None and place.secret is not None:
         spec["token"] = {"secretKeyRef": {"name": place.secret.name, "key": place.secret.key}}
     notes = "" if "token" in spec else _TOKEN
-    if isinstance(facts.hook, Hook) and facts.hook.url:
-        notes += _WEBHOOK.format(host=facts.hook.host)
+    if isinstance(facts.mail, Mail) and facts.mail.info.url:
+        notes += _WEBHOOK.format(host=facts.mail.host)
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..api.models import SecretKeyRef
 from . import understand
-from .doctor_facts import Gap, Place, Users
-from .observed import TokenState
+from .doctor_facts import Facts, Gap, Place, Users
+from .observed import Bot, TokenState
 from .strays import Container, PodParts, Wanted, uses
 
 # https://core.telegram.org/bots/api#authorizing-your-bot
@@ -16,8 +16,6 @@ _TOKEN = re.compile(r"(?<![0-9A-Za-z])[0-9]{5,20}:[A-Za-z0-9_-]{30,64}(?![A-Za-z
 # How people call the variable, the Secret or the key with a bot's token: BOT_TOKEN, TELEGRAM_API_KEY, tg-bot.
 _OF_A_BOT = re.compile(r"bot|telegram|(?:\b|_)tg", re.IGNORECASE)
 _A_TOKEN = re.compile(r"token|api.?key", re.IGNORECASE)
-# No Secret has this name.
-_NO_SECRET = "-"  # noqa: S105  not a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,11 @@ def _given(container: Container) -> Iterator[Way]:
     yield from (Way(each.secret_ref.name) for each in container.env_from if each.secret_ref.name)
 
 
+def secrets_named(found: Iterable[Way]) -> list[str]:
+    """Return the names of the Secrets that may hold the token, the most promising ones first."""
+    return list(dict.fromkeys(way.secret for way in found if way.secret))
+
+
 def place_of(found: Sequence[Way], secrets: Mapping[str, Mapping[str, Any] | None]) -> Place | None:
     """Return where the token is: by the content of those Secrets that could be read, else by the names in use."""
     for way in found:
@@ -90,6 +93,12 @@ def written_out(parts: PodParts, env: str) -> str | None:
     return next((found[0] for text in texts if (found := _TOKEN.search(text))), None)
 
 
+def holders(parts: PodParts, wanted: Wanted) -> tuple[str, ...]:
+    """Return the containers that run side by side and surely have the token."""
+    beside = {each.name for each in parts.containers}
+    return tuple(use.container for use in uses(parts, wanted) if use.sure and use.container in beside)
+
+
 # --- Who else has it --------------------------------------------------------------------------------------------------
 
 
@@ -100,12 +109,9 @@ class User:
     kind: str
     namespace: str
     name: str
-    parts: PodParts
+    uid: str
+    parts: PodParts = field(repr=False, compare=False)  # a token may be written out there (INV-7)
     owner: str = ""
-
-    def __repr__(self) -> str:
-        """Name it, and not what it is given: a token may be written out there (INV-7)."""
-        return f"{self.kind} {self.namespace}/{self.name}"
 
     def told(self, namespace: str) -> str:
         """Name it to a person who looks from this namespace."""
@@ -113,12 +119,27 @@ class User:
         return f"{self.kind} {self.name}{where}" + (f" of {self.owner}" if self.owner else "")
 
 
+def secrets_in(parts: PodParts) -> set[str]:
+    """Return the names of all Secrets that are given to containers, or to volumes that one might mount."""
+    found = {variable.value_from.secret_key_ref.name for each in parts.all_containers for variable in each.env}
+    found |= {more.secret_ref.name for each in parts.all_containers for more in each.env_from}
+    found |= {name for volume in parts.volumes for each in volume.sources for name in (each.name, each.secret_name)}
+    return found - {""}
+
+
+def tokens_in(parts: PodParts) -> set[str]:
+    """Return the tokens that are written out."""
+    texts = [variable.value for each in parts.all_containers for variable in each.env]
+    texts += [word for each in parts.all_containers for word in each.command + each.args]
+    return {found[0] for text in texts for found in _TOKEN.finditer(text)}
+
+
 def others(users: Iterable[User], namespace: str, wanted: Wanted, unseen: Gap | None) -> Users:
     """Return who of these has the token. Pods of a Deployment that is named are not named as well.
 
     A Secret is known by its name in one namespace only; a token that is written out is known everywhere.
     """
-    abroad = replace(wanted, secret=_NO_SECRET, key=_NO_SECRET)
+    abroad = replace(wanted, secret=None)
     found = {
         user: how for user in users if (how := uses(user.parts, wanted if user.namespace == namespace else abroad))
     }
@@ -127,3 +148,16 @@ def others(users: Iterable[User], namespace: str, wanted: Wanted, unseen: Gap | 
     sure = [user.told(namespace) for user, how in shown.items() if any(each.sure for each in how)]
     perhaps = [user.told(namespace) for user, how in shown.items() if not any(each.sure for each in how)]
     return Users(tuple(sorted(set(sure))), tuple(sorted(set(perhaps))), unseen)
+
+
+def rivals(bots: Iterable[Bot], facts: Facts, ref: SecretKeyRef | None, bot_id: int | None) -> list[str]:
+    """Return the other TelegramBots of the same key of a Secret, or of the same bot as the operator says."""
+    told = []
+    for each in bots:
+        theirs = each.spec.token.secret_key_ref if each.spec and each.spec.token else None
+        same_key = each.namespace == facts.namespace and ref is not None and theirs == ref
+        same_bot = bot_id is not None and (each.status.get("bot") or {}).get("id") == bot_id
+        if (same_key or same_bot) and not (facts.bot and facts.bot.uid == each.uid):
+            where = "" if each.namespace == facts.namespace else f" in namespace {each.namespace}"
+            told.append(f"TelegramBot {each.name}{where}")
+    return sorted(told)

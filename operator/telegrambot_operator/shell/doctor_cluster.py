@@ -1,38 +1,36 @@
-"""What the doctor reads of a cluster: bounded, paged, with the caller's own rights; a right that lacks is a `Gap`."""
+"""What the doctor reads of a cluster: bounded, paged, with the caller's rights; what they do not allow is a `Gap`."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import msgspec
 
 from ..core import understand
+from ..core.doctor_census import Census, Employer, Resident
 from ..core.doctor_facts import Gap
-from ..core.doctor_uses import User
 from ..core.observed import Bot
-from ..core.records import Deployment, Pod, parse_deployment, parse_pod
-from ..core.strays import PodParts
-from .kube import BOTS, DEPLOYMENTS, PODS, Kube, KubeError, path
+from ..core.records import Pod, parse_autoscaler
+from .kube import AUTOSCALERS, BOTS, DEPLOYMENTS, PODS, Kube, KubeError, path
 
 T = TypeVar("T")
+Secret = dict[str, Any]
 
 REQUEST_SECONDS = 15.0
+LOG_SECONDS = 5.0  # a node that does not answer must not keep a person waiting
 LIST_SECONDS = 60.0
 PAGE = "500"
 
 
 class NoSuchKindError(Exception):
-    """The API server does not know TelegramBots."""
+    """The API server does not know what was asked for."""
 
 
-def gap(error: KubeError, verb: str, resource: str, namespace: str | None) -> Gap:
-    """Return what a request that failed leaves unknown; `resource` is as in kube.py."""
-    plural = resource.rpartition("/")[2] if not resource.startswith("pods/") else resource
-    where = f"in namespace {namespace}" if namespace else "in all namespaces"
-    if error.status == 403 and f"cannot {verb} " in error.message:
-        return Gap(f"you may not {verb} {plural} {where}", f"get the right to {verb} {plural}, or ask who has it")
-    return Gap(f"{plural} could not be read: {error.message}")
+def gap(error: KubeError, verb: str, resource: str, where: str = "") -> Gap:
+    """Return what a request that failed leaves unknown; `where` is the rest of the sentence, such as " in ..."."""
+    if error.status == 403 and f"cannot {verb} resource" in error.message:
+        return Gap(f"you may not {verb} {resource}{where}", f"ask for the right to {verb} {resource}{where}")
+    return Gap(f"{resource} could not be read{where}: {error.message}")
 
 
 class Cluster:
@@ -48,83 +46,74 @@ class Cluster:
         try:
             return parse(await self._kube.get(path(resource, namespace, name), seconds=REQUEST_SECONDS))
         except KubeError as error:
-            return None if error.status == 404 else gap(error, "get", resource, namespace)
+            where = f" in namespace {namespace}" if namespace else ""
+            return None if error.status == 404 else gap(error, "get", _plural(resource), where)
 
     async def every(self, resource: str, parse: Callable[[bytes], T], namespace: str | None) -> tuple[T, ...] | Gap:
-        """Return the objects of a namespace or of all, read page by page and parsed at once."""
+        """Return the objects of a namespace or of all, read page by page. Raises NoSuchKindError."""
         try:
             async with asyncio.timeout(LIST_SECONDS):
                 return tuple([each async for each in self._pages(resource, parse, namespace)])
         except KubeError as error:
             if error.status == 404:
                 raise NoSuchKindError from None
-            return gap(error, "list", resource, namespace)
+            where = f" in namespace {namespace}" if namespace else " in all namespaces"
+            return gap(error, "list", _plural(resource), where)
         except TimeoutError:
-            return Gap(f"to list {resource.rpartition('/')[2]} took longer than {LIST_SECONDS:g} s")
+            return Gap(f"to list {_plural(resource)} took longer than {LIST_SECONDS:g} s")
 
-    async def _pages(self, resource: str, parse: Callable[[bytes], T], namespace: str | None) -> Any:
+    async def _pages(self, resource: str, parse: Callable[[bytes], T], namespace: str | None) -> AsyncIterator[T]:
+        """Yield them parsed: a page as it comes takes thirty times as much memory."""
         query = {"limit": PAGE}
         while True:
             data = await self._kube.get(path(resource, namespace), query, seconds=REQUEST_SECONDS)
             page = msgspec.json.decode(data, type=_Page)
             for item in page.items:
                 yield parse(bytes(item))
-            if not page.metadata.get("continue"):
+            if not page.metadata.next:
                 return
-            query["continue"] = str(page.metadata["continue"])
+            query["continue"] = page.metadata.next
 
     async def log(self, pod: Pod, **query: str) -> bytes | Gap:
         """Return a piece of a pod's log, with the kubelet's timestamps."""
-        namespace = pod.metadata.namespace
+        where = path(PODS, *pod.metadata.key, "log")
         try:
-            where = path(PODS, namespace, pod.name, "log")
-            return await self._kube.get(where, {**query, "timestamps": "true"}, accept="*/*", seconds=REQUEST_SECONDS)
+            return await self._kube.get(where, {**query, "timestamps": "true"}, accept="*/*", seconds=LOG_SECONDS)
         except KubeError as error:
-            return gap(error, "get", "pods/log", namespace)
+            if error.status == 403:
+                return gap(error, "get", "pods/log", f" in namespace {pod.metadata.namespace}")
+            return Gap(f"the log of pod {pod.name} could not be read: {error.message}", "see whether its node is well")
+
+    async def census(self, namespace: str | None) -> Census:
+        """Count everybody that may be seen, at least in the namespace."""
+        (bots, no_bots), (deployments, no_deployments), (pods, no_pods), (autoscalers, _) = await asyncio.gather(
+            self._seen(BOTS, telegram_bot, namespace),
+            self._seen(DEPLOYMENTS, Employer.of, namespace),
+            self._seen(PODS, Resident.of, namespace),
+            self._seen(AUTOSCALERS, parse_autoscaler, namespace),
+        )
+        return Census(bots, deployments, pods, autoscalers, no_pods or no_deployments or no_bots)
+
+    async def _seen(
+        self, resource: str, parse: Callable[[bytes], T], namespace: str | None
+    ) -> tuple[tuple[T, ...] | Gap, Gap | None]:
+        """Return the objects of all namespaces, or of the one where no more may be read, and why there is no more."""
+        try:
+            found = await self.every(resource, parse, None)
+            if isinstance(found, Gap) and namespace is not None:
+                return await self.every(resource, parse, namespace), found
+        except NoSuchKindError:
+            return (), None
+        return found, found if isinstance(found, Gap) else None
+
+
+class _Metadata(msgspec.Struct):
+    next: str = msgspec.field(default="", name="continue")
 
 
 class _Page(msgspec.Struct):
-    metadata: dict[str, object]
+    metadata: _Metadata
     items: list[msgspec.Raw] = []
-
-
-class _WithParts(msgspec.Struct, frozen=True):
-    spec: PodParts = PodParts()
-
-
-_PARTS = msgspec.json.Decoder(_WithParts)
-
-
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """A pod and what its containers are given."""
-
-    pod: Pod
-    parts: PodParts = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Employer:
-    """A Deployment and what the containers of its pods are given."""
-
-    deployment: Deployment
-    parts: PodParts = field(repr=False)
-
-
-def parts_of(data: bytes) -> PodParts:
-    """Return what the containers of a pod, or of a pod template, are given; from its JSON."""
-    return _PARTS.decode(data).spec
-
-
-def resident(data: bytes) -> Resident:
-    """Return the pod in a JSON text."""
-    return Resident(parse_pod(data), parts_of(data))
-
-
-def employer(data: bytes) -> Employer:
-    """Return the Deployment in a JSON text."""
-    deployment = parse_deployment(data)
-    return Employer(deployment, parts_of(bytes(deployment.spec.template)))
 
 
 def telegram_bot(data: bytes) -> Bot:
@@ -132,59 +121,11 @@ def telegram_bot(data: bytes) -> Bot:
     return understand.bot(msgspec.json.decode(data))
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """Who lives in the cluster, or in the one namespace that may be seen; `unseen` says why not more."""
-
-    bots: tuple[Bot, ...] | Gap
-    deployments: tuple[Employer, ...] | Gap
-    pods: tuple[Resident, ...] | Gap
-    unseen: Gap | None
-
-
-async def census(cluster: Cluster, namespace: str | None) -> Census:
-    """Count everybody, at least in the namespace. Raises KubeError only where nobody answers at all."""
-    (bots, a), (deployments, b), (pods, c) = await asyncio.gather(
-        _everywhere(cluster, BOTS, telegram_bot, namespace),
-        _everywhere(cluster, DEPLOYMENTS, employer, namespace),
-        _everywhere(cluster, PODS, resident, namespace),
-    )
-    return Census(bots, deployments, pods, c or b or a)
-
-
-async def _everywhere(
-    cluster: Cluster, resource: str, parse: Callable[[bytes], T], namespace: str | None
-) -> tuple[tuple[T, ...] | Gap, Gap | None]:
-    """Return the objects of all namespaces, or of the one where that is all that may be read, and what is unseen."""
-    try:
-        found = await cluster.every(resource, parse, None)
-        if not isinstance(found, Gap) or namespace is None:
-            return found, found if isinstance(found, Gap) else None
-        return await cluster.every(resource, parse, namespace), found
-    except NoSuchKindError:
-        return (), None
-
-
-def users(deployments: Sequence[Employer], pods: Sequence[Resident]) -> list[User]:
-    """Return these as users of tokens."""
-    owners = [each.deployment for each in deployments]
-    return [
-        *(User("Deployment", *owner.metadata.key, each.parts) for owner, each in zip(owners, deployments, strict=True)),
-        *(User("pod", *each.pod.metadata.key, each.parts, _owner(each.pod)) for each in pods),
-    ]
-
-
-def _owner(pod: Pod) -> str:
-    owner = pod.metadata.controller
-    if owner is None:
-        return ""
-    suffix = f"-{pod.metadata.labels.template_hash}"
-    if owner.kind == "ReplicaSet" and owner.name.endswith(suffix):
-        return f"Deployment {owner.name.removesuffix(suffix)}"
-    return f"{owner.kind} {owner.name}"
-
-
-def secret_content(data: bytes) -> Mapping[str, Any]:
+def secret(data: bytes) -> Secret:
     """Return a Secret."""
-    found: dict[str, Any] = msgspec.json.decode(data)
+    found: Secret = msgspec.json.decode(data)
     return found
+
+
+def _plural(resource: str) -> str:
+    return resource.rpartition("/")[2]

@@ -1,47 +1,30 @@
 """Gathers the facts of one bot for the doctor, out of a census of the cluster and a few reads of its own."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from .. import names
-from ..api.models import Delivery
 from ..core import desired, understand
 from ..core.carrier import Admission
-from ..core.classify import Life, life, overdue
-from ..core.doctor_checks import STUCK_SECONDS
-from ..core.doctor_facts import Account, Facts, Gap, Hook, Log, Place, Refused, Users
-from ..core.doctor_uses import others, place_of, ways, written_out
-from ..core.evidence import compile_pattern, polling_started, read_conflicts, webhook_set
+from ..core.classify import overdue
+from ..core.doctor_census import Census, Employer
+from ..core.doctor_facts import Facts, Gap, Log, Mail, Place, Users
+from ..core.doctor_pods import STUCK_SECONDS
+from ..core.doctor_uses import holders, others, place_of, rivals, secrets_named, ways, written_out
+from ..core.evidence import ConflictPattern, compile_pattern, polling_started, read_conflicts, webhook_set
 from ..core.lifetimes import death_notes
 from ..core.observed import Bot, PodFinding, TokenState, TokenView
-from ..core.ownership import belongs
-from ..core.records import (
-    Deployment,
-    Node,
-    Pod,
-    parse_autoscaler,
-    parse_config_map,
-    parse_node,
-    parse_policy,
-    template_of,
-)
-from ..core.strays import PodParts, Wanted, uses
+from ..core.records import Deployment, Node, Pod, parse_config_map, parse_node, parse_policy, template_of
+from ..core.strays import PodParts, Wanted
 from ..core.table import Entry, parse
-from .doctor_cluster import Census, Cluster, employer, parts_of, secret_content, users
-from .doctor_telegram import Word
-from .kube import (
-    AUTOSCALERS,
-    CONFIGMAPS,
-    DEPLOYMENTS,
-    MUTATING_BINDINGS,
-    MUTATING_POLICIES,
-    NODES,
-    SECRETS,
-)
+from ..core.word import Me, Refused
+from .doctor_cluster import Cluster, Secret, secret
+from .doctor_telegram import ask
+from .kube import CONFIGMAPS, DEPLOYMENTS, MUTATING_BINDINGS, MUTATING_POLICIES, NODES, SECRETS
 from .logs import TAIL_BYTES, TAIL_LINES, Tail
+from .telegram import Telegram
 
 MOST_SECRETS = 5
 MOST_LOGS = 4
@@ -50,259 +33,219 @@ HEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """Where the token is and what is known of it; the token itself never leaves this module (INV-7)."""
+    """Where the token is and what is known of it; the token itself goes from here to Telegram and nowhere else."""
 
     place: Place | Gap | None
     view: TokenView | Gap = field(default_factory=TokenView)
     text: str | None = field(default=None, repr=False)
     sole: bool = False
 
+    @property
+    def bot_id(self) -> int | None:
+        return self.view.bot_id if isinstance(self.view, TokenView) else None
+
+    @property
+    def wanted(self) -> Wanted:
+        """What to look for where others may have it."""
+        ref = self.place.secret if isinstance(self.place, Place) else None
+        return Wanted(ref.name if ref else None, ref.key if ref else "", self.text, self.sole)
+
 
 class Gatherer:
     """Gathers facts, with one census for all bots of a run."""
 
-    def __init__(self, cluster: Cluster, census: Census, word: Word) -> None:
+    def __init__(self, cluster: Cluster, census: Census, telegram: Telegram) -> None:
         self._cluster = cluster
         self._census = census
-        self._word = word
+        self._telegram = telegram
+        self._tables: dict[str, asyncio.Task[Mapping[str, str] | Gap]] = {}
+        self._policies: asyncio.Task[frozenset[str] | Gap] | None = None
 
     async def of(self, namespace: str, name: str, bot: Bot | None) -> Facts:
         """Return the facts of a Deployment, as one that the TelegramBot names or as a plain one."""
-        now = datetime.now(UTC)
-        found = await self._deployment(namespace, name)
-        deployment = found if isinstance(found, Deployment) else None
-        parts = parts_of(bytes(deployment.spec.template)) if deployment is not None else PodParts()
-        token = await self._token(namespace, bot, parts)
-        entry, table = await self._entry(namespace, name)
-        identity = _identity(bot, token, deployment, entry, namespace, name)
-        own = self._own(deployment)
-        namesakes = self._namesakes(identity, own)
+        found = self._census.employer((namespace, name)) or await self._cluster.one(
+            DEPLOYMENTS, name, Employer.of, namespace
+        )
+        there = found if isinstance(found, Employer) else None
+        deployment = there.deployment if there else None
+        token = await self._token(namespace, bot, there.parts if there else PodParts())
+        table = await self._table(namespace)
         facts = Facts(
             namespace=namespace,
             deployment_name=name,
-            now=now,
+            now=datetime.now(UTC),
             bot=bot,
-            deployment=found,
-            pods=own,
-            namesakes=namesakes,
-            identity=identity,
+            deployment=found if isinstance(found, Gap) else deployment,
+            pods=found if isinstance(found, Gap) else self._census.pods_of(deployment),
+            autoscalers=self._census.scaling((namespace, name)),
+            identity=_identity(bot, token, deployment, _entry(table, name)) or names.fallback_identity(namespace, name),
             place=token.place,
             token=token.view,
-            users=self._users(namespace, name, bot, token, (*(() if isinstance(own, Gap) else own), *namesakes)),
+            holders=holders(there.parts, token.wanted) if there else (),
         )
-        return await self._asked(facts, token, table)
+        facts = replace(facts, namesakes=self._namesakes(facts))
+        return await self._asked(replace(facts, users=self._users(facts, token)), token, table)
 
     async def _asked(self, facts: Facts, token: _Token, table: Mapping[str, str] | Gap) -> Facts:
         """Add what has to be asked for: all at once, since each may take its time."""
-        (account, hook), logs, nodes, autoscalers, admission = await asyncio.gather(
-            self._telegram(facts, token),
-            self._logs(facts, token),
-            self._nodes(facts),
-            self._autoscalers(facts),
-            self._admission(facts, table),
+        (account, mail), logs, nodes, admission = await asyncio.gather(
+            self._ask(facts, token), self._logs(facts), self._nodes(facts), self._admission(facts, table)
         )
-        return replace(
-            facts,
-            account=account,
-            hook=hook,
-            logs=logs,
-            nodes=nodes,
-            autoscalers=autoscalers,
-            admission=admission,
-            now=datetime.now(UTC),
-        )
+        now = datetime.now(UTC)
+        return replace(facts, account=account, mail=mail, logs=logs, nodes=nodes, admission=admission, now=now)
 
-    # --- Deployment and pods --------------------------------------------------------------------------------------
+    # --- Pods -----------------------------------------------------------------------------------------------------
 
-    async def _deployment(self, namespace: str, name: str) -> Deployment | Gap | None:
-        if not isinstance(self._census.deployments, Gap):
-            keys = {each.deployment.metadata.key: each.deployment for each in self._census.deployments}
-            if (namespace, name) in keys:
-                return keys[namespace, name]
-        found = await self._cluster.one(DEPLOYMENTS, name, employer, namespace)
-        return found if isinstance(found, Gap) or found is None else found.deployment
+    def _namesakes(self, facts: Facts) -> tuple[Pod, ...]:
+        known = set() if isinstance(facts.pods, Gap) else {pod.uid for pod in facts.pods}
+        return tuple(pod for pod in self._census.with_label(facts.identity) if pod.uid not in known)
 
-    def _own(self, deployment: Deployment | None) -> tuple[Pod, ...] | Gap:
-        if isinstance(self._census.pods, Gap):
-            return self._census.pods
-        return tuple(each.pod for each in self._census.pods if belongs(each.pod, deployment))
-
-    def _namesakes(self, identity: str, own: tuple[Pod, ...] | Gap) -> tuple[Pod, ...]:
-        if isinstance(self._census.pods, Gap) or isinstance(own, Gap):
-            return ()
-        known = {pod.uid for pod in own}
-        labelled = (each.pod for each in self._census.pods if each.pod.metadata.labels.bot == identity)
-        return tuple(pod for pod in labelled if pod.uid not in known)
+    def _users(self, facts: Facts, token: _Token) -> Users:
+        """Who else has the token; the bot's own pods and those with its label are judged elsewhere."""
+        if not isinstance(token.place, Place):
+            return Users()
+        ref = token.place.secret
+        mine = {pod.uid for pod in facts.all_pods}
+        there = [
+            user
+            for user in self._census.users(facts.namespace, ref.name if ref else None, token.text)
+            if user.uid not in mine and (user.kind, user.namespace, user.name) != facts.itself
+        ]
+        found = others(there, facts.namespace, token.wanted, self._census.unseen)
+        bots = () if isinstance(self._census.bots, Gap) else self._census.bots
+        return replace(found, found=(*rivals(bots, facts, ref, token.bot_id), *found.found))
 
     async def _nodes(self, facts: Facts) -> dict[str, Node | None]:
-        own = () if isinstance(facts.pods, Gap) else facts.pods
-        stuck = {pod.spec.node_name for pod in (*own, *facts.namesakes) if overdue(pod, STUCK_SECONDS, facts.now)}
+        stuck = {pod.spec.node_name for pod in facts.all_pods if overdue(pod, STUCK_SECONDS, facts.now)}
         read = {name: await self._cluster.one(NODES, name, parse_node) for name in sorted(stuck - {""})}
         return {name: found for name, found in read.items() if not isinstance(found, Gap)}
 
-    async def _autoscalers(self, facts: Facts) -> tuple[str, ...] | Gap:
-        found = await self._cluster.every(AUTOSCALERS, parse_autoscaler, facts.namespace)
-        if isinstance(found, Gap):
-            return found
-        return tuple(
-            each.metadata.name
-            for each in found
-            if each.spec.scale_target_ref.kind == "Deployment"
-            and each.spec.scale_target_ref.name == facts.deployment_name
-            and each.spec.max_replicas > 1
-        )
-
     # --- The lock table -------------------------------------------------------------------------------------------
 
-    async def _entry(self, namespace: str, name: str) -> tuple[Entry | None, Mapping[str, str] | Gap]:
+    async def _table(self, namespace: str) -> Mapping[str, str] | Gap:
+        """What the namespace's lock table says, read once in a run."""
+        if namespace not in self._tables:
+            self._tables[namespace] = asyncio.create_task(self._read_table(namespace))
+        return await self._tables[namespace]
+
+    async def _read_table(self, namespace: str) -> Mapping[str, str] | Gap:
         found = await self._cluster.one(CONFIGMAPS, names.LOCK_TABLE, parse_config_map, namespace)
-        if isinstance(found, Gap):
-            return None, found
-        table = found.data if found is not None else {}
-        return parse(table.get(name, "")), table
+        return found if isinstance(found, Gap) else found.data if found else {}
 
     async def _admission(self, facts: Facts, table: Mapping[str, str] | Gap) -> Admission | Gap:
-        """Look for the policies only where the table speaks of the Deployment."""
-        if facts.bot is None or isinstance(table, Gap):
-            return table if isinstance(table, Gap) else Admission()
-        if facts.deployment_name not in table:
+        """What the policies do for the Deployment. They are looked for where pods do not show that they work."""
+        if isinstance(table, Gap):
+            return table
+        if facts.bot is None or facts.deployment_name not in table:
             return Admission(table=table)
-        own = () if isinstance(facts.pods, Gap) else facts.pods
-        if own and all(pod.is_locked(facts.identity) for pod in own):
-            return Admission(frozenset({names.POLICY_LOCK, names.POLICY_PIN}), table)  # they are seen to work
-        policies: set[str] = set()
+        if facts.pollers and all(pod.is_locked(facts.identity) for pod in facts.pollers):
+            return Admission(frozenset({names.POLICY_LOCK, names.POLICY_PIN}), table)
+        if self._policies is None:
+            self._policies = asyncio.create_task(self._read_policies())
+        policies = await self._policies
+        return policies if isinstance(policies, Gap) else Admission(policies, table)
+
+    async def _read_policies(self) -> frozenset[str] | Gap:
+        found: set[str] = set()
         for name in (names.POLICY_LOCK, names.POLICY_PIN):
-            for resource in (MUTATING_POLICIES, MUTATING_BINDINGS):
-                found = await self._cluster.one(resource, name, parse_policy)
-                if isinstance(found, Gap):
-                    return found
-                policies |= {name} if found is not None and resource == MUTATING_BINDINGS else set()
-        return Admission(frozenset(policies), table)
+            policy = await self._cluster.one(MUTATING_POLICIES, name, parse_policy)
+            binding = await self._cluster.one(MUTATING_BINDINGS, name, parse_policy)
+            for each in (policy, binding):
+                if isinstance(each, Gap):
+                    return each
+            found |= {name} if policy and binding else set()
+        return frozenset(found)
 
     # --- The token ------------------------------------------------------------------------------------------------
 
     async def _token(self, namespace: str, bot: Bot | None, parts: PodParts) -> _Token:
+        """Find and read the token: where the TelegramBot says that it is, else where the pod template has it."""
         asked = bot.spec.token if bot and bot.spec else None
         found = ways(parts)
-        wanted = [asked.secret_key_ref.name] if asked else _secrets_of(found)
-        read = {name: await self._cluster.one(SECRETS, name, secret_content, namespace) for name in wanted}
-        known = {name: secret for name, secret in read.items() if not isinstance(secret, Gap)}
+        secrets = [asked.secret_key_ref.name] if asked else secrets_named(found)[:MOST_SECRETS]
+        read = {name: await self._cluster.one(SECRETS, name, secret, namespace) for name in secrets}
+        known = {name: each for name, each in read.items() if not isinstance(each, Gap)}
+        gap = next((each for each in read.values() if isinstance(each, Gap)), None)
         place = Place(asked.secret_key_ref) if asked else place_of(found, known)
-        gaps = [secret for secret in read.values() if isinstance(secret, Gap)]
         if place is None:
-            return _Token(gaps[0] if gaps else None)
+            return _Token(gap)
         if place.secret is None:
             text = written_out(parts, place.env)
-            bot_id = int(text.partition(":")[0]) if text else None
-            return _Token(place, TokenView(TokenState.VALID, bot_id), text)
+            return _Token(place, TokenView(TokenState.VALID, int(text.partition(":")[0]) if text else None), text)
         if place.secret.name not in known:
-            return _Token(place, gaps[0])
-        secret = known[place.secret.name]
-        text = understand.token_itself(secret, place.secret)
-        sole = secret is not None and len(secret.get("data") or {}) == 1
-        return _Token(place, understand.token(secret, place.secret), text, sole)
-
-    def _users(self, namespace: str, name: str, bot: Bot | None, token: _Token, own: Sequence[Pod]) -> Users:
-        if not isinstance(token.place, Place):
-            return Users()
-        ref = token.place.secret
-        wanted = Wanted(ref.name if ref else "-", ref.key if ref else "-", token.text, token.sole)
-        mine = {pod.uid for pod in own}
-        deployments = () if isinstance(self._census.deployments, Gap) else self._census.deployments
-        pods = () if isinstance(self._census.pods, Gap) else self._census.pods
-        there = users(
-            [
-                each
-                for each in deployments
-                if each.deployment.metadata.key != (namespace, name) and each.deployment.spec.replicas
-            ],
-            [each for each in pods if each.pod.uid not in mine and life(each.pod) is not Life.DEAD],
-        )
-        found = others(there, namespace, wanted, self._census.unseen)
-        return replace(found, found=(*self._rivals(namespace, name, bot, token), *found.found))
-
-    def _rivals(self, namespace: str, name: str, bot: Bot | None, token: _Token) -> list[str]:
-        """The other TelegramBots of the same token."""
-        ref = token.place.secret if isinstance(token.place, Place) else None
-        bot_id = token.view.bot_id if isinstance(token.view, TokenView) else None
-        known = () if isinstance(self._census.bots, Gap) else self._census.bots
-        told = []
-        for each in known:
-            if (bot and each.uid == bot.uid) or (not bot and each.key[0] == namespace and each.target == name):
-                continue
-            theirs = each.spec.token.secret_key_ref if each.spec and each.spec.token else None
-            same_key = each.namespace == namespace and ref is not None and theirs == ref
-            if same_key or (bot_id is not None and (each.status.get("bot") or {}).get("id") == bot_id):
-                where = "" if each.namespace == namespace else f" in namespace {each.namespace}"
-                told.append(f"TelegramBot {each.name}{where}")
-        return sorted(told)
+            return _Token(place, gap or Gap(f"Secret {place.secret.name} was not read"))
+        return _read(place, known[place.secret.name])
 
     # --- Telegram and the logs --------------------------------------------------------------------------------------
 
-    async def _telegram(self, facts: Facts, token: _Token) -> tuple[Account | Refused | Gap | None, Hook | Gap | None]:
+    async def _ask(self, facts: Facts, token: _Token) -> tuple[Me | Refused | Gap | None, Mail | Gap | None]:
         if token.text is not None:
-            return await self._word.on(token.text, polls=facts.spec.delivery is Delivery.POLLING)
-        if isinstance(token.view, Gap):
-            why = Gap("Telegram cannot be asked without the token", token.view.todo)
-            return why, why
-        return None, None
+            return await ask(self._telegram, token.text, polls=facts.spec.webhook is None)
+        unread = next((each for each in (token.place, token.view) if isinstance(each, Gap)), None)
+        why = Gap("Telegram cannot be asked without the token", unread.todo) if unread else None
+        return why, why
 
-    async def _logs(self, facts: Facts, token: _Token) -> tuple[Log, ...] | Gap:
+    async def _logs(self, facts: Facts) -> tuple[Log, ...] | Gap:
+        """The logs of a few pods. One that cannot be read counts only where none can."""
         pods = [pod for pod in facts.pollers if pod.metadata.namespace == facts.namespace]
         first = sorted(pods, key=lambda pod: (pod.deleting, pod.name))[:MOST_LOGS]
-        chosen = self._container(facts, token)
-        read = await asyncio.gather(*(self._log(pod, chosen, facts) for pod in first))
+        read = await asyncio.gather(*(self._log(pod, _container(facts), facts) for pod in first))
         logs = tuple(each for each in read if isinstance(each, Log))
         gaps = [each for each in read if isinstance(each, Gap)]
         return gaps[0] if gaps and not logs else logs
 
-    def _container(self, facts: Facts, token: _Token) -> str | None:
-        """The container whose log is the bot's: the one that is named, else the first that is given the token."""
-        if not isinstance(facts.deployment, Deployment):
-            return None
-        named = (facts.bot.container if facts.bot else None) or template_of(
-            facts.deployment
-        ).metadata.annotations.container
-        ref = token.place.secret if isinstance(token.place, Place) else None
-        if named or ref is None:
-            return named
-        found = uses(parts_of(bytes(facts.deployment.spec.template)), Wanted(ref.name, ref.key))
-        return found[0].container if found else None
-
     async def _log(self, pod: Pod, chosen: str | None, facts: Facts) -> Log | Gap:
+        """The 409s of this run and of the one before, and the good signs of this one: its beginning may tell them."""
         tail = Tail.of(pod, chosen)
-        patterns = [compile_pattern(each) for each in facts.spec.conflict.patterns]
         query = {"container": tail.container, "tailLines": str(TAIL_LINES), "limitBytes": str(TAIL_BYTES)}
-        findings = death_notes(pod, patterns)
-        texts: list[bytes] = []
-        for wanted, more in ((tail.previous_unread, {"previous": "true"}), (tail.running, {})):
-            text = await self._cluster.log(pod, **query, **more) if wanted else b""
-            if isinstance(text, Gap):
-                return text
-            findings += [
-                PodFinding(pod.name, pod.uid, each, each.time)
-                for each in read_conflicts(text, kubelet_timestamps=True, extra=patterns)
-                if each.time is not None
-            ]
-            texts.append(text)
-        if tail.running and not polling_started(texts[-1]) and not webhook_set(texts[-1]):
+        before = await self._cluster.log(pod, **query, previous="true") if tail.previous_unread else b""
+        now = await self._cluster.log(pod, **query) if tail.running else b""
+        if isinstance(now, Gap):
+            return now
+        head: bytes | Gap = b""
+        if tail.running and not polling_started(now) and not webhook_set(now):
             head = await self._cluster.log(pod, container=tail.container, limitBytes=str(HEAD_BYTES))
-            texts.append(head if isinstance(head, bytes) else b"")
-        last = b"\n".join(texts[1:])
-        return Log(pod.name, tuple(findings), polling_started(last), webhook_set(last))
+        said = now + (head if isinstance(head, bytes) else b"")
+        found = [each for text in (before, now) if isinstance(text, bytes) for each in _conflicts(pod, text, facts)]
+        return Log(pod.name, (*found, *death_notes(pod, _patterns(facts))), polling_started(said), webhook_set(said))
 
 
-def _secrets_of(found: Sequence[Any]) -> list[str]:
-    return list(dict.fromkeys(way.secret for way in found if way.secret))[:MOST_SECRETS]
+def _patterns(facts: Facts) -> list[ConflictPattern]:
+    return [compile_pattern(each) for each in facts.spec.conflict.patterns]
 
 
-def _identity(
-    bot: Bot | None, token: _Token, deployment: Deployment | None, entry: Entry | None, namespace: str, name: str
-) -> str:
-    view = token.view if isinstance(token.view, TokenView) else TokenView(TokenState.FORBIDDEN)
+def _conflicts(pod: Pod, text: bytes, facts: Facts) -> list[PodFinding]:
+    found = read_conflicts(text, kubelet_timestamps=True, extra=_patterns(facts))
+    return [PodFinding(pod.name, pod.uid, each, each.time) for each in found if each.time is not None]
+
+
+def _read(place: Place, content: Secret | None) -> _Token:
+    """What a Secret says of the token."""
+    if place.secret is None:
+        return _Token(place)
+    sole = content is not None and len(content.get("data") or {}) == 1
+    return _Token(place, understand.token(content, place.secret), understand.token_itself(content, place.secret), sole)
+
+
+def _entry(table: Mapping[str, str] | Gap, name: str) -> Entry | None:
+    return None if isinstance(table, Gap) else parse(table.get(name, ""))
+
+
+def _identity(bot: Bot | None, token: _Token, deployment: Deployment | None, entry: Entry | None) -> str:
+    """The identity that the operator gives the bot, or "" for its name; a token that we may not read, it may."""
     if bot is None:
-        return str(view.bot_id) if view.bot_id is not None else names.fallback_identity(namespace, name)
+        return "" if token.bot_id is None else str(token.bot_id)
+    view = token.view if isinstance(token.view, TokenView) else TokenView(TokenState.FORBIDDEN)
     if bot.spec is not None and bot.spec.token is None:
         view = TokenView()
     entered = entry.identity if entry is not None and entry.bot == bot.name else None
     return desired.identity(bot, view, deployment, entered)
+
+
+def _container(facts: Facts) -> str | None:
+    """The container whose log is the bot's: the one that is named, else the first that is given the token."""
+    if not isinstance(facts.deployment, Deployment):
+        return None
+    named = facts.bot.container if facts.bot else None
+    named = named or template_of(facts.deployment).metadata.annotations.container
+    return named or next(iter(facts.holders), None)
