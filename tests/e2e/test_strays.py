@@ -94,3 +94,14 @@ async def test_with_duplicates_report_a_stray_pod_is_only_named(bed: Bed, ns: st
         await bed.apply(by_hand(world))
         await world.says("Stalled", "True", "StrayPod", text=f"kubectl -n {ns} delete pod debug")
         assert await bed.get("pod", "debug", ns) is not None
+
+
+async def test_a_second_container_with_the_token_is_named(bed: Bed, ns: str, operate: Operate) -> None:
+    async with operate():
+        world = await World.make(bed, ns)
+        plain = world.plain()
+        plain["spec"]["template"]["spec"]["containers"].append(world.container() | {"name": "worker"})
+        await bed.apply(plain)
+        await bed.apply(world.resource())
+        await world.says("Conflicted", "True", "InsidePod", text="containers bot and worker have the token")
+        await world.says("Stalled", "True", "InsidePod", text="let only one of them poll")

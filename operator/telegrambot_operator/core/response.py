@@ -1,6 +1,6 @@
 """What to do about Telegram's own word: repair the webhook, restart a deaf bot, search, and when to look again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..api.models import TelegramBotSpec
@@ -40,4 +40,4 @@ def both(one: Question | None, other: Question | None) -> Question | None:
     """Return the search that answers both questions, which differ only in how new an answer has to be."""
     if one is None or other is None:
         return one or other
-    return one if one.since >= other.since else other
+    return replace(max(one, other, key=lambda each: each.since), victim=one.victim or other.victim)
