@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bed.botenv import argv
 from tests.e2e.world import Object, Operate, World
 
 if TYPE_CHECKING:
@@ -105,3 +107,17 @@ async def test_a_second_container_with_the_token_is_named(bed: Bed, ns: str, ope
         await bed.apply(world.resource())
         await world.says("Conflicted", "True", "InsidePod", text="containers bot and worker have the token")
         await world.says("Stalled", "True", "InsidePod", text="let only one of them poll")
+
+
+async def test_two_workers_of_a_process_manager_are_told_by_what_they_print(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
+    world = await World.make(bed, ns)
+    one = shlex.join(argv("raw"))
+    both = " & ".join(f"{one} | sed -u 's/^/{number}|bot  | /'" for number in range(2))
+    plain = world.plain()
+    plain["spec"]["template"]["spec"]["containers"][0]["command"] = ["sh", "-c", f"{both} & wait"]
+    async with operate():
+        await bed.apply(plain)
+        await bed.apply(world.resource())
+        await world.says("Conflicted", "True", "InsidePod", text="workers 0|bot and 1|bot are cut off in turn")
