@@ -416,6 +416,9 @@ class TestRequests:
     async def test_a_wrong_token_is_unauthorized(self, telegram: Emulator, bot: Bot, call: Caller) -> None:
         telegram.revoke(bot)
         assert refused(await call("getMe")) == (401, "Unauthorized")
+        telegram.know(bot)
+        assert (await call("getMe"))["ok"]
+        assert [method for method, _ in bot.asked] == ["getme"]
 
     @pytest.mark.parametrize("token", ["changeme", "123:short", "", "123"])
     async def test_what_is_no_token_is_not_found(self, call: Caller, telegram: Emulator, token: str) -> None:
@@ -438,10 +441,11 @@ class TestFaults:
         assert (await call("getUpdates"))["ok"]
         assert refused(await call("sendMessage", chat_id=1, text="x")) == (403, "Forbidden")
 
-    async def test_an_outage_hits_everything_until_it_ends(self, telegram: Emulator, call: Caller) -> None:
+    async def test_an_outage_hits_everything_until_it_ends(self, telegram: Emulator, bot: Bot, call: Caller) -> None:
         telegram.outage(502)
         assert refused(await call("getMe")) == (502, "Bad Gateway")
         assert refused(await call("getUpdates")) == (502, "Bad Gateway")
+        assert (len(telegram.turned_away), len(bot.asked)) == (2, 0)
         telegram.recover()
         assert (await call("getMe"))["ok"]
 

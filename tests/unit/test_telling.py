@@ -109,7 +109,7 @@ TOLD: dict[str, tuple[Observed, str, list[str]]] = {
     "... and a stray pod would poll as well": (
         seen_with(HOOKED, spec=FIXING, search=replace(SEARCHED, strays=(STRAY,))),
         "Stalled True WebhookActive",
-        ["since lab/copy would poll as well: stop that first"],
+        ["since lab/copy may poll as well: stop that first"],
     ),
     "... and Telegram refuses": (
         seen_with(replace(HOOKED, repair=Repair(at(-60), 2, "HTTP 400 no")), spec=FIXING),
@@ -182,6 +182,11 @@ TOLD: dict[str, tuple[Observed, str, list[str]]] = {
         seen_with(DEAF),
         "Ready False NotPolling",
         ["bot-a", "at least 20 updates", "300 s", "cannot keep up"],
+    ),
+    "a deaf bot with one writer": (
+        seen_with(replace(DEAF, waiting=1)),
+        "Ready False NotPolling",
+        ["1 update waits at"],
     ),
     "... is for a person": (seen_with(DEAF), "Stalled True NotPolling", ["restart it"]),
     "... that is to be restarted": (seen_with(DEAF, spec=RESTARTING), "Stalled False NotStalled", []),

@@ -14,6 +14,7 @@ from .actions import DeletePod
 from .asking import the_one
 from .conflicts import Conflicts
 from .observed import Observed
+from .word import waiting_sentence
 
 MOST_RESTARTS = 3
 
@@ -30,7 +31,7 @@ def restart(seen: Observed, spec: TelegramBotSpec, run: Conflicts | None, now: d
     if left is not None and left > 0:
         return
     why = (
-        f"Pod {pod.name} is restarted: at least {word.waiting} updates wait at Telegram, and none was fetched for "
+        f"Pod {pod.name} is restarted: {waiting_sentence(word.waiting)} at Telegram, and none was fetched for "
         f"{spec.not_polling.after_seconds} s."
     )
     yield DeletePod(

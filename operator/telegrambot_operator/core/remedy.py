@@ -105,7 +105,7 @@ def _unsafe_to_delete(seen: Observed, word: Word, run: Conflicts | None) -> Repa
         return Repairing(Repairs.WAITS, "it is repaired once all pods were searched for others with the token")
     others = [stray.named for stray in found.strays if stray.ended is None]
     others += [f"a second container of {crowd.pod}" for crowd in found.crowds]
-    why = f"it is not deleted, since {', '.join(sorted(others)[:TOLD_AT_MOST])} would poll as well: stop that first"
+    why = f"it is not deleted, since {', '.join(sorted(others)[:TOLD_AT_MOST])} may poll as well: stop that first"
     return Repairing(Repairs.OTHERS, why) if others else None
 
 

@@ -8,7 +8,7 @@ from .deafness import gave_up, restarts
 from .remedy import Repairs
 from .view import Verdict, View, no
 from .webhooks import Hook, host_of
-from .word import Word
+from .word import Word, waiting_sentence
 
 BY_HAND = {
     Delivery.POLLING: "call deleteWebhook without drop_pending_updates, or let conflict.remedy: FixWebhook do it; "
@@ -88,7 +88,7 @@ def _not_delivered(view: View, word: Word) -> Verdict | None:
         return no(Reason.WEBHOOK_ELSEWHERE, why)
     if not word.failing:
         return None
-    waiting = f"at least {word.waiting or 1} updates wait"
+    waiting = waiting_sentence(word.waiting)
     why = f"Telegram cannot deliver to {here}, and {waiting}: {word.error}; make sure that it reaches the bot there"
     return no(Reason.WEBHOOK_FAILING, f"{why}{_secret_note(view, word)}")
 
@@ -103,7 +103,7 @@ def _deaf_sentence(view: View, word: Word) -> str:
     spec, pod = view.bot.spec, view.pod
     after = spec.not_polling.after_seconds if spec else 0
     pile = (
-        f"at least {word.waiting} updates wait at Telegram for pod {pod.name if pod else ''}, which is ready, "
+        f"{waiting_sentence(word.waiting)} at Telegram for pod {pod.name if pod else ''}, which is ready, "
         f"and their number has not fallen for {after} s"
     )
     if spec is None or not restarts(spec):

@@ -372,6 +372,13 @@ def _pause(heard: Heard, ask: Ask) -> float:
     return CONFIRM_SECONDS if heard.looks < PILE_LOOKS else WRONG_SECONDS
 
 
+def waiting_sentence(waiting: int | None) -> str:
+    """Return how many updates wait, as the beginning of a sentence; where not even steps tell, that some do."""
+    return (
+        "updates wait" if waiting is None else "1 update waits" if waiting == 1 else f"at least {waiting} updates wait"
+    )
+
+
 def at_least(count: int) -> int:
     """Return the largest of 1, 2, 5, 10, 20, 50, ... that is not above the count: a status need not tell each one."""
     step = int(10 ** (len(str(count)) - 1))
