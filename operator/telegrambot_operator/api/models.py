@@ -195,7 +195,9 @@ class TelegramBotSpec(Model):
         "waits for the operator to open it. None: pin and repair only.",
     )
     duplicates: Duplicates = Field(
-        default=Duplicates.DELETE, description="Delete pods of the bot beyond one, or only report them."
+        default=Duplicates.DELETE,
+        description="Delete pods of the bot beyond one, and after a 409 pods made by hand that have its token; "
+        "or only report them.",
     )
     stuck_pods: StuckPods = Field(
         default_factory=StuckPods, json_schema_extra=EMPTY, description="Pods that hang in Terminating."
