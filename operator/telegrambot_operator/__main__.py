@@ -163,10 +163,10 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description="Goes through the checklist of a bot's deployment with your own kubeconfig, and says of each check "
         "whether it passes, why, and what to do. Reads only; needs no operator. For deployment/NAME it needs no "
         "TelegramBot either, and ends with the manifest of the one that would adopt it. Exit code: 0 all passes, 1 "
-        "something fails, 2 wrong usage, 3 nothing fails but something is unknown. With --log it reads logs of any "
-        "library, size and encoding instead, and says which of Telegram's 409 conflicts are in them, when, and what to "
-        "do; it needs no cluster then. Exit code: 0 no conflict, 1 conflicts, 2 wrong usage, 3 a file could not be "
-        "read.",
+        "something fails or NAME is not there, 2 wrong usage, 3 nothing fails but something is unknown. With --log it "
+        "reads logs of any library, size and encoding instead, and says which of Telegram's 409 conflicts are in them, "
+        "when, and what to do; it needs no cluster then. Exit code: 0 no conflict, 1 conflicts, 2 wrong usage, 3 a "
+        "file could not be read.",
     )
     which = command.add_mutually_exclusive_group()
     which.add_argument(

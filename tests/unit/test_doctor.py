@@ -232,11 +232,18 @@ CASES: dict[str, tuple[Facts, str, Outcome, str, str]] = {
         "see whether node node-1 is well; do not force the pod away before its process has ended",
     ),
     "a stuck pod with a finalizer": (
-        healthy(pods=(STUCK, pod("older", terminating=90, finalizers=["example.com/hold"], phase="Failed"))),
+        healthy(pods=(pod("odd", terminating=90, finalizers=["example.com/hold"], phase="Failed", containers=[]),)),
         "stuck-pods",
         Outcome.FAIL,
-        "pod old hangs in Terminating (and 1 more)",
-        "",
+        "pod odd hangs in Terminating: its node reports every container as ended",
+        "see who should take off its finalizer example.com/hold",
+    ),
+    "two stuck pods": (
+        healthy(pods=(STUCK, pod("older", terminating=90)), nodes={"node-1": node()}),
+        "stuck-pods",
+        Outcome.FAIL,
+        "pod old hangs in Terminating (and 1 more): its node is Ready and reports running containers",
+        "look at the kubelet of node node-1",
     ),
     "a pod that is only on its way out": (
         healthy(pods=(pod("old", terminating=5),)),
@@ -250,6 +257,13 @@ CASES: dict[str, tuple[Facts, str, Outcome, str, str]] = {
         "replicas",
         Outcome.FAIL,
         "replicas 3, and a bot has 1",
+        "kubectl -n shop scale deployment telegram-bot --replicas=1",
+    ),
+    "no replicas": (
+        plain(deployment=deployment(replicas=0), pods=()),
+        "replicas",
+        Outcome.FAIL,
+        "replicas 0, and a bot has 1",
         "kubectl -n shop scale deployment telegram-bot --replicas=1",
     ),
     "three replicas that the operator has not seen yet": (
@@ -409,6 +423,13 @@ CASES: dict[str, tuple[Facts, str, Outcome, str, str]] = {
         Outcome.FAIL,
         "a webhook is set at old.example.com, so nobody can poll",
         "find who sets it and call deleteWebhook (waiting updates are kept), or run the bot with delivery: Webhook",
+    ),
+    "a webhook that a bot has set itself which should poll": (
+        healthy(mail=Mail(Info("https://old.example.com/secret")), logs=(Log("bot-a", hooks=True),)),
+        "webhook",
+        Outcome.FAIL,
+        "a webhook is set at old.example.com, so nobody can poll",
+        "find who sets it",
     ),
     "a webhook that a plain bot has set itself": (
         plain(mail=Mail(Info("https://old.example.com/secret")), logs=(Log("bot-a", hooks=True),)),

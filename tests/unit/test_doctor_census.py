@@ -11,7 +11,16 @@ import pytest
 from telegrambot_operator.api.models import SecretKeyRef
 from telegrambot_operator.core.doctor_census import Census, Employer, Resident, parts_of
 from telegrambot_operator.core.doctor_facts import Facts, Gap, Place
-from telegrambot_operator.core.doctor_uses import holders, others, place_of, rivals, secrets_named, ways, written_out
+from telegrambot_operator.core.doctor_uses import (
+    User,
+    holders,
+    others,
+    place_of,
+    rivals,
+    secrets_named,
+    ways,
+    written_out,
+)
 from telegrambot_operator.core.records import parse_autoscaler
 from telegrambot_operator.core.strays import PodParts, Wanted
 
@@ -146,6 +155,12 @@ def test_everybody_who_has_the_token_is_named_once() -> None:
     )
 
 
+def test_a_secret_of_the_same_name_in_another_namespace_is_another_secret() -> None:
+    user = User("pod", "test", "elsewhere", "uid", parts(USES))
+    assert others([user], NAMESPACE, Wanted("shop", "token", TOKEN), None).found == ()
+    assert others([user], "test", Wanted("shop", "token", TOKEN), None).found == ("pod elsewhere",)
+
+
 def test_who_is_given_a_secret_of_many_keys_may_have_it() -> None:
     census = Census(pods=(resident("web", spec(envFrom=[{"secretRef": {"name": "shop"}}])),))
     assert told(census, sole=False) == ((), ("pod web",))
@@ -174,7 +189,9 @@ def test_other_telegrambots_of_the_same_key_or_the_same_bot() -> None:
         telegram_bot("same-bot", namespace="test", status={"bot": {"id": int(IDENTITY)}}),
     ]
     ref = SecretKeyRef(name="shop-token", key="token")
-    assert rivals(bots, facts, ref, int(IDENTITY)) == [
+    census = Census(bots=tuple(bots))
+    assert rivals(census.kin(NAMESPACE, None, None), facts) == []
+    assert rivals(census.kin(NAMESPACE, ref, int(IDENTITY)), facts) == [
         "TelegramBot same-bot in namespace test",
         "TelegramBot same-key",
     ]

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ..api.models import SecretKeyRef
 from .classify import Life, life
 from .doctor_facts import Gap
 from .doctor_uses import User, secrets_in, tokens_in
@@ -92,6 +93,11 @@ class Census:
         by_token = self._by_token[token] if token else []
         return dict.fromkeys((*by_secret, *by_token))
 
+    def kin(self, namespace: str, ref: SecretKeyRef | None, bot_id: int | None) -> list[Bot]:
+        """Return the TelegramBots of the same key of a Secret, and those of the same bot, as the operator says."""
+        found = [*self._by_ref[namespace, ref], *self._by_id[bot_id]]
+        return list({bot.uid: bot for bot in found}.values())
+
     def scaling(self, key: Key) -> tuple[str, ...] | Gap:
         """Return the autoscalers that would give a Deployment more pods than one."""
         if isinstance(self.autoscalers, Gap):
@@ -101,6 +107,23 @@ class Census:
     @cached_property
     def _employers(self) -> dict[Key, Employer]:
         return {each.deployment.metadata.key: each for each in _known(self.deployments)}
+
+    @cached_property
+    def _by_ref(self) -> defaultdict[tuple[str, SecretKeyRef | None], list[Bot]]:
+        found = defaultdict[tuple[str, SecretKeyRef | None], list[Bot]](list)
+        for bot in _known(self.bots):
+            if bot.spec and bot.spec.token:
+                found[bot.namespace, bot.spec.token.secret_key_ref].append(bot)
+        return found
+
+    @cached_property
+    def _by_id(self) -> defaultdict[int | None, list[Bot]]:
+        found = defaultdict[int | None, list[Bot]](list)
+        for bot in _known(self.bots):
+            bot_id = (bot.status.get("bot") or {}).get("id")
+            if bot_id is not None:
+                found[bot_id].append(bot)
+        return found
 
     @cached_property
     def _by_owner(self) -> defaultdict[Key, list[Pod]]:

@@ -150,14 +150,11 @@ def others(users: Iterable[User], namespace: str, wanted: Wanted, unseen: Gap | 
     return Users(tuple(sorted(set(sure))), tuple(sorted(set(perhaps))), unseen)
 
 
-def rivals(bots: Iterable[Bot], facts: Facts, ref: SecretKeyRef | None, bot_id: int | None) -> list[str]:
-    """Return the other TelegramBots of the same key of a Secret, or of the same bot as the operator says."""
+def rivals(kin: Iterable[Bot], facts: Facts) -> list[str]:
+    """Name those TelegramBots of one token that are not the one that is looked at."""
     told = []
-    for each in bots:
-        theirs = each.spec.token.secret_key_ref if each.spec and each.spec.token else None
-        same_key = each.namespace == facts.namespace and ref is not None and theirs == ref
-        same_bot = bot_id is not None and (each.status.get("bot") or {}).get("id") == bot_id
-        if (same_key or same_bot) and not (facts.bot and facts.bot.uid == each.uid):
-            where = "" if each.namespace == facts.namespace else f" in namespace {each.namespace}"
-            told.append(f"TelegramBot {each.name}{where}")
+    for bot in kin:
+        if facts.bot is None or facts.bot.uid != bot.uid:
+            where = "" if bot.namespace == facts.namespace else f" in namespace {bot.namespace}"
+            told.append(f"TelegramBot {bot.name}{where}")
     return sorted(told)

@@ -112,8 +112,8 @@ class Gatherer:
             if user.uid not in mine and (user.kind, user.namespace, user.name) != facts.itself
         ]
         found = others(there, facts.namespace, token.wanted, self._census.unseen)
-        bots = () if isinstance(self._census.bots, Gap) else self._census.bots
-        return replace(found, found=(*rivals(bots, facts, ref, token.bot_id), *found.found))
+        kin = self._census.kin(facts.namespace, ref, token.bot_id)
+        return replace(found, found=(*rivals(kin, facts), *found.found))
 
     async def _nodes(self, facts: Facts) -> dict[str, Node | None]:
         stuck = {pod.spec.node_name for pod in facts.all_pods if overdue(pod, STUCK_SECONDS, facts.now)}
