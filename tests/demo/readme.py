@@ -17,8 +17,9 @@ _VOLATILE = {
     r"\bnode-[0-9]\b": "NODE",
     r"\b[0-9]+ restarts\b": "restarts",
 }
-# What these say of a conflict depends on the moment at which it came.
+# What these say of a conflict depends on the moment at which it came; whether a pod is ready that restarts, also.
 _OF_A_MOMENT = {"no-409", "operator"}
+_BY_CHANCE = {"pod-ready"}
 _ROW = re.compile(r"^  (pass|FAIL|unknown) +([a-z0-9-]+) +")
 
 
@@ -52,10 +53,12 @@ def steady(said: str) -> dict[str, str]:
     return {
         check: result if check in _OF_A_MOMENT else f"{result}: {_without_chance(words)}"
         for check, (result, words) in found.items()
+        if check not in _BY_CHANCE
     }
 
 
 def _without_chance(text: str) -> str:
+    text = " ".join(text.split())
     for pattern, name in _VOLATILE.items():
         text = re.sub(pattern, name, text)
-    return " ".join(text.split())
+    return text
