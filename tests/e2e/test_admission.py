@@ -188,6 +188,25 @@ async def test_a_bot_that_is_let_go_leaves_the_table_and_runs_on(
         assert not await is_locked(world, (await world.pods())[-1])
 
 
+@pytest.mark.parametrize("lock", ["Scheduler", "Gate"])
+async def test_release_by_hand_takes_a_bot_out_of_the_table_and_restarts_nothing(
+    lock: str, bed: Bed, ns: str, operate: Operate
+) -> None:
+    async with operate():
+        world = await guarded(bed, ns, lock=lock)
+    before, pod = await template(world), await world.only_pod()
+    code, said = await bed.command("release", "shop", "--namespace", ns)
+    assert (code, "taken out of the lock table" in said) == (0, True), said
+    assert NAME not in await world.lock_table()
+    assert "singleton.bot/name" not in (await world.deployed())["metadata"]["labels"]
+    assert await template(world) == before
+    assert (await world.only_pod())["metadata"]["uid"] == pod["metadata"]["uid"]
+    await DEEDS["a rollout restart"](world)
+    await bed.until(world.runs_alone, what="a pod that nobody had to open")
+    assert not await is_locked(world, await world.only_pod())
+    world.assert_never_two()
+
+
 async def test_a_held_pod_is_not_stranded_when_its_bot_is_deleted(bed: Bed, ns: str, operate: Operate) -> None:
     async with operate():
         world = await guarded(bed, ns, lock="Gate")

@@ -55,6 +55,25 @@ async def test_a_forced_delete_makes_no_second_poller(adopt: bool, bed: Bed, ns:
         world.assert_never_two()
 
 
+async def test_a_forced_delete_makes_no_second_poller_though_the_bot_is_let_go_at_once(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
+    """The operator that lets go of a Deployment is the last who knows that a process may be left."""
+    async with operate():
+        world = await make(bed, ns, grace=3)
+        await world.guarded()
+        await force_delete(world)
+        await world.kubectl("delete", "tgbot", "shop")
+        await bed.until(world.runs_alone, patience=120, what="a pod that nothing holds any more")
+
+        async def let_go() -> bool:
+            return "singleton.bot/name" not in (await world.deployed())["metadata"]["labels"]
+
+        await bed.until(let_go, what="a Deployment that is let go")
+        await bed.until(world.runs_alone, what="the pod that came of that")
+        world.assert_never_two()
+
+
 async def test_a_wait_for_a_turn_is_no_rollout_that_failed(bed: Bed, ns: str, operate: Operate) -> None:
     """Until the last pod's end is proven takes longer than the Deployment may go without progress."""
     deadline = 4

@@ -105,7 +105,7 @@ async def test_the_identity_is_the_bot_id_or_else_the_resource(bed: Bed, ns: str
         world = await World.make(bed, ns)
         await world.guarded()
         assert (await world.only_pod())["metadata"]["labels"]["singleton.bot/bot"] == str(world.bot.id)
-        assert (await world.status())["bot"] == {"id": world.bot.id}
+        assert (await world.status())["bot"]["id"] == world.bot.id
         await world.edit(token=None)
         await world.says("Pinned", "True", text=f"locked on {ns}.shop")
         await world.settled()

@@ -168,7 +168,8 @@ class World:
     async def settled_as(self, name: str) -> None:
         """The same, of a TelegramBot with another name."""
 
-        await self.bed.until(self.one_runs, patience=60.0, what=f"one pod in {self.ns}")
+        # A kubelet gets a minute after its node was lost, or has come up, before it counts as knowing what it missed.
+        await self.bed.until(self.one_runs, patience=150.0, what=f"one pod in {self.ns}")
         await self.says("Ready", "True", name=name)
         await self.says("Reconciling", "False", name=name)
         sessions = {each.pid for each in self.bed.alive(self.bot)}

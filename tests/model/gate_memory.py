@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from telegrambot_operator.core.actions import Action, ClaimTurn, OpenPod
-from tests.model.gate_world import NEVER, Event, Heard, Minute, News, Seen, Shows, Turned, Written, later
+from tests.model.gate_world import NEVER, Event, Heard, Minute, News, Seen, Shows, Written, later
 
 PRESENT, PAST = "7", "6"  # resourceVersions of a Lease; "" where there is none
 
@@ -14,11 +14,10 @@ Noted = tuple[str, str, int] | None
 
 
 class Missed(NamedTuple):
-    """Since when a pod is missed. Since the operator looked its node was heard of (`fresh`), was lost or came back."""
+    """Since when a pod is missed. Since the operator looked its node was heard of (`fresh`)."""
 
     number: int
     fresh: bool = False
-    turned: bool = False
     heard: int = NEVER
     told: int = NEVER
 
@@ -118,8 +117,6 @@ class Memory:
                     operator = _older(operator)
                 case Heard(holders):
                     operator = operator.marks(holders, fresh=True)
-                case Turned(holders):
-                    operator = operator.marks(holders, turned=True)
                 case Written(bot):
                     operator = operator._replace(task=_outdated(operator.task, bot))
         return operator

@@ -9,6 +9,7 @@ Deployment is pinned and stays so: what a pass does to that is left out.
 import json
 from collections.abc import Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -36,6 +37,8 @@ Json = dict[str, Any]
 
 MINUTE = 60
 CLOCK = 1e6  # the operator's own steady time
+# What a kubelet wrote last when the operator looked before, and what it has written since.
+BEFORE, LATER = (at.isoformat() for at in (NOW, NOW + timedelta(seconds=1)))
 
 
 class Request(NamedTuple):
@@ -137,7 +140,7 @@ def _answered(request: Request, answer: Answer) -> bytes:
         case "list":
             return _listed(answer.facts)
         case "beat":
-            renewed = "later" if answer.facts[0] else "before"
+            renewed = LATER if answer.facts[0] else BEFORE
             return json.dumps({"metadata": {}, "spec": {"renewTime": renewed}}).encode()
         case "node":
             return _node_body(request.facts[0], answer.facts[0])
@@ -394,21 +397,18 @@ def _steady_clock() -> Iterator[None]:
 
 
 def _remind(past: History, answer: Answer) -> None:
-    known, node = answer.known, answer.facts[0] if answer.to == "node" and answer.facts else None
-    ready_since = str(worlds.node("", since=_ready_for(node)).ready_since) if node is not None and node.ready else ""
+    known = answer.known
     if known.missed is not None:
-        since = "another time" if known.missed.turned else ready_since
-        entry = history._Missed("before", since, _time(known.missed.heard), _time(known.missed.told))
+        entry = history._Missed(BEFORE, _time(known.missed.heard), _time(known.missed.told))
         past._missed[f"uid-pod-{known.number}"] = entry
     if known.ended:
         past._ended[f"uid-pod-{known.number}"] = None
 
 
 def _after(answer: Answer, known: Known) -> Known:
-    """What has happened since the operator looked is still to be seen, but for what it has just seen."""
+    """What has happened since the operator looked is still to be seen."""
     before, now = answer.known.missed or Missed(answer.known.number), known.missed
-    turned = before.turned and answer.to != "node"
-    return known._replace(missed=now and now._replace(fresh=before.fresh, turned=turned))
+    return known._replace(missed=now and now._replace(fresh=before.fresh))
 
 
 def _time(age: int) -> float | None:
@@ -418,7 +418,7 @@ def _time(age: int) -> float | None:
 def _recall(past: History, number: int) -> Known:
     entry = past._missed.get(f"uid-pod-{number}")
     ended = f"uid-pod-{number}" in past._ended
-    missed = None if entry is None else Missed(number, False, False, _age(entry.heard), _age(entry.told))
+    missed = None if entry is None else Missed(number, False, _age(entry.heard), _age(entry.told))
     return Known(number, ended, missed)
 
 

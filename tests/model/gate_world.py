@@ -128,20 +128,13 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
-    """News: the nodes of these pods, which hold a turn, are not Ready any more, or again."""
-
-    holders: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Written:
     """News: the Lease of a bot was written, so that whatever was read of it is past."""
 
     bot: int
 
 
-News = Event | Minute | Heard | Turned | Written
+News = Event | Minute | Heard | Written
 
 
 class Step(NamedTuple):
@@ -300,8 +293,7 @@ class Cluster:
     def _of_node(self, world: World, number: int, node: Node) -> Iterator[Step]:
         if not node.linked and node.ready:
             lost = node._replace(ready=False, since=NEVER)
-            turned = tuple(Turned(each.holders) for each in _heard(world, number))
-            yield Step(f"node-{number} is not Ready any more", _with_node(world, number, lost), turned)
+            yield Step(f"node-{number} is not Ready any more", _with_node(world, number, lost))
         if node.linked and (heard := _heard(world, number)):
             yield Step(f"node-{number} is heard of", world, heard)
         if number == 0:
@@ -353,9 +345,7 @@ class Cluster:
             yield Step(f"node-{number} is cut off", _with_node(less, number, node._replace(linked=False)), fault=True)
         if not node.linked and (less := spend(world, "back")) is not None:
             back = _with_node(less, number, Node(since=node.since if node.ready else 0))
-            heard = _heard(back, number)
-            turned = () if node.ready else tuple(Turned(each.holders) for each in heard)
-            yield Step(f"node-{number} is back", back, (*heard, *turned), fault=True)
+            yield Step(f"node-{number} is back", back, _heard(back, number), fault=True)
         if not node.linked and not node.ready and (less := spend(world, "off")) is not None:
             pods = tuple(_without_power(pod) if pod.node == number else pod for pod in less.pods)
             off = _with_node(less._replace(pods=pods), number, Node(False, False, NEVER, off=True))

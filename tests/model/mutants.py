@@ -166,10 +166,9 @@ def no_grace(patch: Patch) -> None:
     patch.setattr(history._Missed, "hear", hear)
 
 
-def lost_in_between(patch: Patch) -> None:
-    """It does not matter that a node was lost between the two times that it was heard of."""
-    usual = history._Missed.hear
-    patch.setattr(history._Missed, "hear", lambda self, heartbeat, _: usual(self, heartbeat, self.ready_since))
+def heard_of_is_hearing(patch: Patch) -> None:
+    """A kubelet that is heard of has heard as well, though it was cut off until a moment ago."""
+    patch.setattr(history, "_hears_too", lambda *_: True)
 
 
 def node_before_stays(patch: Patch) -> None:
@@ -253,7 +252,7 @@ MUTANTS = {
     "waits for one sign of the kubelet only": Mutant(told_when_heard_of, "INV-2", small(running_on=0, force=1)),
     "waits for no grace period": Mutant(no_grace, "INV-2", small(running_on=0, force=1)),
     "does not care that the node was lost": Mutant(
-        lost_in_between, "INV-2", small(running_on=0, force=1, cut=1, back=1)
+        heard_of_is_hearing, "INV-2", small(running_on=0, force=1, cut=1, back=1)
     ),
     "leaves the node of the holder before": Mutant(
         node_before_stays, "INV-2", small(3, running_on=1, nodes=2, delete=1, cut=1, force=1)

@@ -9,7 +9,9 @@ from telegrambot_operator.core.actions import LabelPod, OpenPod, PatchDeployment
 from telegrambot_operator.core.carrier import Admission, Carrier, born_unlocked, carrier
 from telegrambot_operator.core.observed import Bot, Observed
 from telegrambot_operator.core.plan import Plan, plan
+from telegrambot_operator.core.records import Deployment
 from telegrambot_operator.core.table import Entry
+from telegrambot_operator.core.turn import Claim, Vanished
 from tests.unit.worlds import (
     BOT,
     DEPLOYMENT,
@@ -20,6 +22,7 @@ from tests.unit.worlds import (
     deployment,
     gated,
     held,
+    node,
     owns,
     pinned,
     pod,
@@ -209,10 +212,9 @@ def test_a_token_is_not_guarded_from_pods_that_do_not_get_the_label() -> None:
 # --- Letting go -----------------------------------------------------------------------------------------------------
 
 
-def gone(*pods: Any, table: dict[str, str]) -> Plan:
-    left = plain()
-    seen = Observed(namespace=NAMESPACE, name=BOT, bot=None, leftovers=(left,), pods=pods, admission=policies(table))
-    return plan(seen, NOW)
+def gone(*pods: Any, table: dict[str, str], left: Deployment | None = None, **known: Any) -> Plan:
+    facts = {"leftovers": (left or plain(),), "pods": pods, "admission": policies(table), **known}
+    return plan(Observed(namespace=NAMESPACE, name=BOT, bot=None, **facts), NOW)
 
 
 def test_a_bot_that_is_gone_leaves_the_table_first_and_then_its_mark() -> None:
@@ -230,6 +232,38 @@ def test_a_pod_that_is_held_is_opened_when_the_table_no_longer_holds_the_next() 
     assert not [each for each in gone(waiting, table=TABLE).actions if isinstance(each, OpenPod)]
     made = gone(waiting, table={})
     assert [type(each) for each in made.actions] == [OpenPod]
+
+
+GATED = {**TABLE, DEPLOYMENT: f"{IDENTITY} Gate 1 {BOT}"}
+BEFORE = Claim("7", f"{NAMESPACE}/old", "uid-old", "node-1", grace=30)
+RUNNING_ON = {"claim": BEFORE, "ended": {"uid-old": Vanished(29.0)}, "nodes": {"node-1": node()}}
+ENDED = {**RUNNING_ON, "ended": {"uid-old": None}}
+LOST = {**RUNNING_ON, "ended": {"uid-old": Vanished()}, "nodes": {"node-1": node(ready=False)}}
+
+
+@pytest.mark.parametrize("left", [plain(), gated()], ids=["by admission", "by the template"])
+def test_a_pod_that_is_held_since_another_was_forced_away_waits_for_its_end_though_its_bot_is_gone(
+    left: Deployment,
+) -> None:
+    made = gone(held(), table=GATED, left=left, **RUNNING_ON)
+    assert [type(each) for each in made.actions] in ([WriteTable], [])
+    assert DEPLOYMENT not in written(made)
+    assert made.again_after is not None
+
+
+@pytest.mark.parametrize("known", [ENDED, LOST], ids=["it has ended", "only a person can tell, and is told no more"])
+def test_but_not_for_ever(known: dict[str, Any]) -> None:
+    assert written(gone(held(), table=GATED, **known)) == dict.fromkeys(GATED)
+    (opened,) = gone(held(), table={}, **known).actions
+    assert isinstance(opened, OpenPod)
+    assert opened.claim is not None
+    assert opened.claim.before == "uid-old"
+    assert "template" in patches(gone(held(), table={}, left=gated(), **known))[0]["spec"]
+
+
+def test_it_waits_for_one_that_may_be_polling_as_well() -> None:
+    made = gone(held(), pod("old", terminating=-5), table={}, left=gated(), claim=BEFORE)
+    assert made.actions == ()
 
 
 def test_a_table_that_speaks_of_a_bot_that_never_was_is_cleared() -> None:

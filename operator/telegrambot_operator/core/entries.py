@@ -9,7 +9,7 @@ from .actions import Action, WriteTable
 from .carrier import Carrier, carrier
 from .observed import Bot, Observed
 from .records import Deployment, template_of
-from .release import calm, is_anothers
+from .release import calm, is_anothers, waits_for_an_end
 from .table import Entry, changes, secret_keys
 
 
@@ -67,7 +67,7 @@ def _still_needed(seen: Observed) -> dict[str, Entry]:
         entry = seen.entry_of(deployment.name)
         if entry is not None and is_anothers(deployment, seen) and deployment.spec.replicas:
             kept[deployment.name] = replace(entry, replicas=None)  # it has to be scaled to 0 first
-        elif entry is not None and not calm(deployment, seen.pods):
+        elif entry is not None and (not calm(deployment, seen.pods) or waits_for_an_end(deployment, seen)):
             kept[deployment.name] = entry
     return kept
 

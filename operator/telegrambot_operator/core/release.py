@@ -17,6 +17,7 @@ from .actions import Action, PatchDeployment
 from .observed import Observed
 from .ownership import belongs
 from .records import Deployment, Pod, template_of
+from .turn import Claim, Turn, may_be_opened
 from .turns import held_of, open_pod
 
 
@@ -38,12 +39,14 @@ def _release(deployment: Deployment, seen: Observed) -> Iterator[Action]:
     if is_anothers(deployment, seen) and deployment.spec.replicas:
         yield from _stop(deployment)
         return
+    if waits_for_an_end(deployment, seen):
+        return
     held = held_of(deployment, pods)
     if not locked and seen.entry_of(deployment.name) is not None:
         return  # the lock table comes first (`entries.leave`): what is born after that waits for nobody
     if not locked and held:
         why = f"no TelegramBot refers to Deployment {deployment.name} any more"
-        yield from (open_pod(pod, None, f"Pod {pod.name} is opened: {why}.") for pod in held)
+        yield open_pod(held[0], _claim(seen), f"Pod {held[0].name} is opened: {why}.")
         return
     match stage(deployment, pods, locked=locked):
         case Stage.RECREATE_FIRST:
@@ -52,6 +55,23 @@ def _release(deployment: Deployment, seen: Observed) -> Iterator[Action]:
         case Stage.MAY_GO:
             why = f"No TelegramBot refers to Deployment {deployment.name} any more: its lock is removed, its pin stays."
             yield patch(deployment, desired.release_patch(deployment), why)
+
+
+def waits_for_an_end(deployment: Deployment, seen: Observed) -> bool:
+    """Return whether a pod of it is held since another may be polling, or has vanished and gets the time to end.
+
+    Where only a person could tell, the pod is let go: nobody would be told any more why it waits.
+    """
+    held, claim = held_of(deployment, seen.pods), _claim(seen)
+    if not held or claim is None:
+        return False
+    verdict = may_be_opened(held[0], seen.pods, claim, seen.nodes, seen.ended)
+    return verdict.turn in {Turn.NOT_YET, Turn.VANISHED}
+
+
+def _claim(seen: Observed) -> Claim | None:
+    """Whose turn it is among the pods of a Deployment without a TelegramBot; with one it is about that one's."""
+    return seen.claim if seen.bot is None else None
 
 
 def is_anothers(deployment: Deployment, seen: Observed) -> bool:

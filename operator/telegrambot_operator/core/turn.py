@@ -8,9 +8,9 @@
 4. A holder whose object has vanished counts as polling until its end is proven: it was seen to end, or its node is gone
    or off by an admin's word, or its kubelet was heard of twice since and had the grace period after that to end the
    process; or its node is lost, and Telegram is silent (silence.py). That the node is Ready proves nothing: it stays so
-   for a while after it was last heard of. If it was lost between the two, the wait begins anew: a kubelet that comes
-   back is heard of before it has heard what it missed. No clock of another machine is asked, and only a live read
-   starts the wait.
+   for a while after it was last heard of. A kubelet that comes back is heard of before it has heard what it missed, so
+   for a minute after its node is Ready again that does not count. No clock of another machine is compared with ours,
+   and only a live read starts the wait.
 """
 
 import re

@@ -14,6 +14,9 @@ from ..core.turn import ORPHANED_SECONDS, Vanished
 KEPT = timedelta(minutes=15)
 KEPT_PER_BOT = 20
 KEPT_ENDS = 10_000
+# A kubelet that was cut off may hear of its pods a minute after it is back, and is heard of before that: it doubles the
+# pause before it watches again up to 30 s, and spreads it by as much (client-go, tools/cache/reflector.go).
+BACK_SECONDS = 60.0
 
 
 class History:
@@ -58,33 +61,32 @@ class History:
         """Return whether no process of a pod is left, so that nothing of its node matters."""
         return uid in self._ended
 
-    def missed(self, uid: str, heartbeat: str, ready_since: str = "") -> Vanished | None:
+    def missed(self, uid: str, heartbeat: str, ready_since: str) -> Vanished | None:
         """Return what is known of a pod that a live read did not find, or None where its process was seen to end.
 
-        `heartbeat` is what its kubelet wrote last, "" where that cannot be read. It knows for certain when it has been
-        heard of, and again some while later, and its node was not lost in between, which `ready_since` would show; the
-        time is our own and runs steadily.
+        `heartbeat` is when its kubelet says that it was last there, `ready_since` since when its node is Ready; both ""
+        where that is not so or cannot be read. It knows for certain when it has been heard of, and again some while
+        later, and was not cut off shortly before. Only differences count, each of one clock: the kubelet's, or our own
+        that runs steadily.
         """
         if self.ended(uid):
             return None
         while len(self._missed) > KEPT_ENDS:
             del self._missed[next(iter(self._missed))]
-        entry = self._missed.setdefault(uid, _Missed(heartbeat, ready_since, missed=time.monotonic()))
-        return entry.hear(heartbeat, ready_since)
+        return self._missed.setdefault(uid, _Missed(heartbeat, missed=time.monotonic())).hear(heartbeat, ready_since)
 
 
 @dataclass(slots=True)
 class _Missed:
     heartbeat: str
-    ready_since: str
     heard: float | None = None
     told: float | None = None
     missed: float = 0.0
 
     def hear(self, heartbeat: str, ready_since: str) -> Vanished:
         now = time.monotonic()
-        if ready_since != self.ready_since:  # a kubelet that comes back is heard of before it has heard what it missed
-            self.heartbeat, self.ready_since, self.heard = heartbeat, ready_since, None
+        if heartbeat and not _hears_too(heartbeat, ready_since):
+            self.heard = None
         elif heartbeat and self.heartbeat and heartbeat != self.heartbeat:
             if self.heard is None:
                 self.heard = now
@@ -92,3 +94,12 @@ class _Missed:
                 self.told = now
         self.heartbeat = heartbeat or self.heartbeat
         return Vanished(None if self.told is None else now - self.told, missed_for=now - self.missed)
+
+
+def _hears_too(heartbeat: str, ready_since: str) -> bool:
+    """Whether a kubelet that was heard of then hears as well."""
+    try:
+        ready_for = datetime.fromisoformat(heartbeat) - datetime.fromisoformat(ready_since)
+    except (ValueError, TypeError):  # not given, no time, or one without a zone
+        return False
+    return ready_for.total_seconds() >= BACK_SECONDS

@@ -94,7 +94,7 @@ class Holders:
         return self._history.missed(claim.uid, heartbeat, await self._ready_since(claim, failures))
 
     async def _heartbeat(self, claim: Claim, failures: list[Failure]) -> str:
-        """Return when the node's kubelet says that it was last there: only whether that changes is of use."""
+        """Return when the node's kubelet says that it was last there, "" where that cannot be known."""
         if not claim.node:
             return ""
         try:
@@ -106,7 +106,7 @@ class Holders:
         return found.spec.renew_time if found else ""
 
     async def _ready_since(self, claim: Claim, failures: list[Failure]) -> str:
-        """Return since when the node is Ready, "" where it is not: only whether that changes is of use."""
+        """Return since when the node is Ready, "" where it is not."""
         if not claim.node:
             return ""
         try:

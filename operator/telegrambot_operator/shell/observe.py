@@ -5,7 +5,7 @@ the ReplicaSets behind duplicates, and a TelegramBot that seems to be gone while
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -30,7 +30,8 @@ from ..core.records import (
     parse_replica_set,
     template_of,
 )
-from ..core.turn import Claim
+from ..core.turn import Claim, Vanished
+from ..core.turns import held_of
 from . import live
 from .bots import Bots, Key
 from .generations import Generations
@@ -110,19 +111,29 @@ class Observer:
             bot = await self._perhaps_not_gone(key)
         if bot is None:
             self._forget(key)
-            left = self._leftovers(marked)
-            return Observed(
-                namespace=namespace,
-                name=name,
-                bot=None,
-                leftovers=left,
-                heirs=self._heirs(left),
-                pods=await self._pods_behind(left),
-                admission=self._tables.view(None, namespace),
-            )
+            return await self._without_bot(key, self._leftovers(marked))
         if bot.spec is None:
             return Observed(namespace=namespace, name=name, bot=bot)
         return await self._observe(bot, marked, now)
+
+    async def _without_bot(self, key: Key, left: tuple[Deployment, ...]) -> Observed:
+        pods = await self._pods_behind(left)
+        waiting = [pod for each in left for pod in held_of(each, pods) if pod.metadata.labels.bot]
+        failures: list[Failure] = []
+        claim = await self._read_claim(waiting[0].metadata.labels.bot or "", failures) if waiting else None
+        ended = await self._holders.look(claim, pods, failures) if claim else {}
+        return Observed(
+            namespace=key[0],
+            name=key[1],
+            bot=None,
+            leftovers=left,
+            heirs=self._heirs(left),
+            pods=tuple(pods),
+            admission=self._tables.view(None, key[0]),
+            claim=claim,
+            ended=ended,
+            nodes=await self._nodes(_nodes_of(claim, ended), failures),
+        )
 
     async def _observe(self, bot: Bot, marked: tuple[Deployment, ...], now: datetime) -> Observed:
         failures = self._denied()
@@ -140,7 +151,7 @@ class Observer:
         self._follow(bot, deployment, pods, patterns)
         claim = await self._claim(bot, identity, pods, failures)
         ended = await self._holders.look(claim, pods, failures) if claim else {}
-        asked = self._of_stuck(bot, pods, now) | ({claim.node} if claim and any(ended.values()) else set())
+        asked = self._of_stuck(bot, pods, now) | _nodes_of(claim, ended)
         return Observed(
             namespace=bot.namespace,
             name=bot.name,
@@ -173,7 +184,7 @@ class Observer:
         found = self._autoscalers.store.by((bot.namespace, bot.target))
         return tuple(sorted(each.metadata.name for each in found if each.spec.max_replicas > 1))
 
-    async def _pods_behind(self, deployments: Sequence[Deployment]) -> tuple[Pod, ...]:
+    async def _pods_behind(self, deployments: Sequence[Deployment]) -> list[Pod]:
         """The pods that carry the identity of one of these Deployments; read live where nothing tells it any more."""
         found: dict[str, Pod] = {}
         failures: list[Failure] = []
@@ -181,7 +192,7 @@ class Observer:
             worn = self._worn(deployment)
             pods = self._pods.store.by(worn) if worn else await self._census(deployment, failures)
             found |= {pod.uid: pod for pod in pods}
-        return tuple(found.values())
+        return list(found.values())
 
     def _worn(self, deployment: Deployment) -> str | None:
         """The identity that a Deployment's new pods get: from its template, else at admission."""
@@ -306,6 +317,9 @@ class Observer:
         to_note = len(running) == 1 and not self._turns.is_noted(identity, running[0])
         if not desired.is_gated(bot.spec) or not (to_note or any(pod.gated for pod in pods)):
             return None
+        return await self._read_claim(identity, failures)
+
+    async def _read_claim(self, identity: str, failures: list[Failure]) -> Claim | None:
         try:
             return await self._turns.claim(identity)
         except KubeError as error:
@@ -367,6 +381,11 @@ class Observer:
     def _spans(self, identity: str, pods: Sequence[Pod], now: datetime) -> tuple[PodSpan, ...]:
         living = [known for pod in pods if (known := span(pod)) is not None]
         return (*self.history.of(identity, now), *living)
+
+
+def _nodes_of(claim: Claim | None, ended: Mapping[str, Vanished | None]) -> set[str]:
+    """The node that matters of a holder that has vanished, and was not seen to end."""
+    return {claim.node} if claim and any(ended.values()) else set()
 
 
 def _verb(error: KubeError) -> str:

@@ -269,11 +269,16 @@ class Guard:
             self.queue.add_after(key, todo.again_after + 0.01)
         bot, now = seen.bot, self._clock()
         if bot is None:
+            self.reporter.forget(key)
             return
         seen = replace(seen, failures=seen.failures + failures)
         status = conditions.status(seen, bot, todo, now)
         self._look_again_when_a_conflict_ends(bot, status, now)
-        await self.reporter.report(bot, status)
+        more_may_come = self.reporter.seconds_to_wait(bot, status)
+        if more_may_come is None:
+            await self.reporter.report(bot, status)
+        else:
+            self.queue.add_after(key, more_may_come + 0.01)
 
     def _look_again_when_a_conflict_ends(self, bot: Bot, status: dict[str, object], now: datetime) -> None:
         if bot.spec is not None:

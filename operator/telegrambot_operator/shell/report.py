@@ -15,11 +15,14 @@ from ..core import events
 from ..core.conflicts import timestamp
 from ..core.events import Event
 from ..core.observed import Bot
-from .bots import Bots
+from .bots import Bots, Key
 from .kube import APPLY, BOTS, EVENTS, Kube, KubeError, path
 
 log = logging.getLogger(__name__)
 
+# A handover changes a bot's state some five times in a tenth of a second. One status tells of all that: each write is
+# work for the API server that the new pod would wait for, and so would the bot's next pass.
+TOGETHER_SECONDS = 0.2
 WAITING_EVENTS = 1000
 NOTE_LIMIT = 1000
 
@@ -31,9 +34,27 @@ class Reporter:
         self._kube = kube
         self._bots = bots
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WAITING_EVENTS)
+        self._news_since: dict[Key, float] = {}
+
+    def seconds_to_wait(self, bot: Bot, status: Mapping[str, Any]) -> float | None:
+        """Return for how long a status should wait for what else changes in a moment, or None when it is to be written.
+
+        What a bot's first status says is what its user waits for.
+        """
+        if status == bot.status or not bot.status:
+            self._news_since.pop(bot.key, None)
+            return None
+        since = self._news_since.setdefault(bot.key, time.monotonic())
+        left = since + TOGETHER_SECONDS - time.monotonic()
+        return left if left > 0 else None
+
+    def forget(self, key: Key) -> None:
+        """Forget a bot that is gone."""
+        self._news_since.pop(key, None)
 
     async def report(self, bot: Bot, status: Mapping[str, Any]) -> None:
         """Write the status if it differs from the bot's, then tell what changed. Raises KubeError."""
+        self._news_since.pop(bot.key, None)
         if status == bot.status:
             return
         body = {
