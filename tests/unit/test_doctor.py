@@ -527,8 +527,15 @@ CASES: dict[str, tuple[Facts, str, Outcome, str, str]] = {
         healthy(mail=Mail(Info(pending=12), fell=False)),
         "polling",
         Outcome.UNKNOWN,
-        "12 updates wait at Telegram and did not get fewer meanwhile",
+        "12 updates wait at Telegram, no fewer than a moment before",
         "send it a message; if it does not answer, restart it: such a bot is deaf",
+    ),
+    "a bot that may not have seen one update": (
+        healthy(mail=Mail(Info(pending=1), fell=False)),
+        "polling",
+        Outcome.UNKNOWN,
+        "1 update waits at Telegram, no fewer than a moment before",
+        "send it a message",
     ),
     "a bot that is busy": (
         healthy(mail=Mail(Info(pending=12), fell=True)),

@@ -158,7 +158,8 @@ def _seems_deaf(facts: Facts) -> Answer | None:
     if not isinstance(mail, Mail) or not mail.info.pending or mail.fell:
         return None
     todo = "send it a message; if it does not answer, restart it: such a bot is deaf"
-    return unsure(f"{mail.info.pending} updates wait at Telegram and did not get fewer meanwhile", todo)
+    waiting = "1 update waits" if mail.info.pending == 1 else f"{mail.info.pending} updates wait"
+    return unsure(f"{waiting} at Telegram, no fewer than a moment before", todo)
 
 
 def _good_sign(facts: Facts) -> Answer:
