@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tests.bed import botenv
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from tests.bed.telegram_state import Moment
 
-_LOG_LINES = 20_000  # kept of each run; a kubelet keeps 10 MiB
+PART_BYTES = 16 * 1024  # containerd's max_container_log_line_size: a longer line is kept in parts
+LOG_BYTES = 10 * 1024 * 1024  # the kubelet's containerLogMaxSize
 _LAST_WORDS = 1.0  # seconds to read what a process printed before it ended
 _MESSAGE_LINES, _MESSAGE_BYTES = 80, 2048  # FallbackToLogsOnError, as the API reference of Container has it
 _PAUSE = [sys.executable, "-I", "-S", "-c", "import signal; signal.sigwait({signal.SIGTERM, signal.SIGINT})"]
@@ -72,27 +74,44 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a log with its line end, unless it was the last thing printed, and when it came (nanoseconds)."""
+    """A line of a log, or a part of a long one, and when it came (nanoseconds).
+
+    Parts have no line end, nor has the last thing printed if it was no whole line.
+    """
 
     at: int
     text: bytes
 
 
 class Log:
-    """What one run printed on both streams. Ends when the process does."""
+    """What one run printed on both streams. Ends when the process does.
+
+    As a kubelet's: only the newest file can be read, and one that has become large is put aside.
+    """
 
     def __init__(self) -> None:
         """Empty, and open."""
-        self.lines: deque[Line] = deque(maxlen=_LOG_LINES)
+        self.lines: deque[Line] = deque()
         self.count = 0  # of all lines, also of those that were dropped
         self.closed = False
+        self._size = 0
         self._changed = asyncio.Event()
 
-    def add(self, text: bytes) -> None:
-        """One more line."""
-        self.lines.append(Line(time.time_ns(), text))
-        self.count += 1
+    def add(self, text: bytes, at: int | None = None) -> None:
+        """One more line, printed at that time (nanoseconds since 1970) or now."""
+        if self._size > LOG_BYTES:
+            self.rotate()
+        self._size += len(text)
+        ends = range(PART_BYTES, len(text.rstrip(b"\n")), PART_BYTES)
+        for start, end in pairwise((0, *ends, len(text))):
+            self.lines.append(Line(at or time.time_ns(), text[start:end]))
+            self.count += 1
         self._notify()
+
+    def rotate(self) -> None:
+        """Put the file aside: what is in it can no longer be read."""
+        self.lines.clear()
+        self._size = 0
 
     def close(self) -> None:
         """No more lines will come."""

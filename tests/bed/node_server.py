@@ -1,6 +1,8 @@
 """The TLS port of a node: container logs, for the API server and so for `kubectl logs`.
 
-The parameters are those of PodLogOptions, the refusals in the kubelet's words (pkg/kubelet/kubelet_pods.go).
+The parameters are those of PodLogOptions, the refusals in the kubelet's words (pkg/kubelet/kubelet_pods.go). As there
+(k8s.io/cri-client, pkg/logs): a part of a long line counts as a line; the tail is cut first, and what is too old then
+left out of it; the limit cuts off the end, and so the newest lines; the time stands before lines and not before parts.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from tests.bed.node_pods import PodWorker
@@ -56,13 +58,37 @@ class Options:
             since=since,
         )
 
-    def chosen(self, lines: Iterable[Line]) -> deque[Line]:
+    def chosen(self, lines: Iterable[Line]) -> list[Line]:
         """The lines that are there already and wanted."""
-        return deque((line for line in lines if line.at >= self.since), maxlen=self.tail)
+        return [line for line in deque(lines, maxlen=self.tail) if line.at >= self.since]
 
-    def written(self, line: Line) -> bytes:
-        """A line as it is sent."""
-        return (stamp(line.at).encode() + b" " if self.timestamps else b"") + line.text
+
+def written(lines: Iterable[Line], options: Options) -> Iterator[bytes]:
+    """What is sent of lines that are there."""
+    writer = _Writer(options)
+    return (text for line in options.chosen(lines) if (text := writer.write(line)))
+
+
+class _Writer:
+    """Puts times before lines, and counts what is sent."""
+
+    def __init__(self, options: Options) -> None:
+        self._timestamps = options.timestamps
+        self._left = options.limit
+        self._begins = True
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may be sent."""
+        return self._left == 0
+
+    def write(self, line: Line) -> bytes:
+        """A line, or part of one, as it is sent."""
+        text = (stamp(line.at).encode() + b" " if self._timestamps and self._begins else b"") + line.text
+        self._begins = line.text.endswith(b"\n")
+        text = text[: self._left]
+        self._left = None if self._left is None else self._left - len(text)
+        return text
 
 
 class LogServer:
@@ -126,14 +152,12 @@ class LogServer:
         """Send the lines; with `follow` also those to come, until the container ends or the client leaves."""
         answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await answer.prepare(request)
-        left = options.limit
+        writer = _Writer(options)
         with suppress(ConnectionError):
             async for line in wanted(run.log, options):
                 await self._awake()
-                text = options.written(line)[:left]
-                await answer.write(text)
-                left = None if left is None else left - len(text)
-                if left == 0:
+                await answer.write(writer.write(line))
+                if writer.full:
                     break
             await answer.write_eof()
         return answer

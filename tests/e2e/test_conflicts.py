@@ -47,14 +47,15 @@ async def test_a_crash_loop_is_read_from_the_termination_message(
     library: str, bed: Bed, ns: str, operate: Operate
 ) -> None:
     world = await World.make(bed, ns, adopt=False, image=f"bots/{library}", env={})
-    world.spec["conflict"] = {"logs": False, "clearAfterSeconds": 60}
+    world.spec["conflict"] = {"clearAfterSeconds": 60}
     world.bot.keep_webhook(HOOK)
+    for node in bed.nodes:
+        node.fail_logs("error")
     async with operate():
         await bed.apply(world.resource())
         said = await world.says("Conflicted", "True", text=" [")  # Telegram's own word may come before the log's
         assert said["reason"] in {"WebhookActive", "WebhookSet"}
         assert any(each in said["message"] for each in words)
-        assert "logs are not read" not in said["message"]
         await world.says("Ready", "False", "Conflict")
         await world.says("Stalled", "True", said["reason"])
 
@@ -126,6 +127,38 @@ async def test_a_log_that_cannot_be_read_is_said_and_changes_nothing_else(bed: B
         await world.says("Conflicted", "False", text="no 409 in the last 3 s")
 
 
+async def test_logs_that_hang_delay_no_pin_and_no_other_bot(bed: Bed, ns: str, operate: Operate) -> None:
+    """The one bot's node gives no log. It is guarded all the same, and what the other one's log tells is told."""
+    silent, well = [
+        await World.make(bed, each, pod={"nodeSelector": {"kubernetes.io/hostname": node.name}})
+        for each, node in zip((ns, await bed.namespace()), bed.nodes, strict=True)
+    ]
+    bed.nodes[0].fail_logs("hang")
+    async with operate():
+        await silent.guarded()
+        await well.guarded()
+        await silent.scale(3)
+        await silent.pinned()
+        await silent.settled()
+        well.bot.keep_webhook(HOOK)
+        await well.says("Conflicted", "True", "WebhookActive", text=WEBHOOK_ACTIVE)
+        assert bed.nodes[0].logs_asked_for
+
+
+async def test_a_log_that_rotates_and_lines_of_megabytes_hide_no_409(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await World.make(bed, ns)
+    world.spec["conflict"] = {"clearAfterSeconds": 60}
+    plain = world.plain()
+    long = "head -c 3000000 /dev/zero | tr '\\0' x; echo"
+    text = f"for each in 1 2 3 4 5; do {long}; done; echo 'ERROR {OTHER_POLL}'; {long}; exec sleep 1000"
+    plain["spec"]["template"]["spec"]["containers"][0]["command"] = ["sh", "-c", text]
+    async with operate():
+        await bed.apply(plain)
+        await bed.apply(world.resource())
+        said = await world.says("Conflicted", "True", text=OTHER_POLL)
+        assert "xxxx" not in said["message"]
+
+
 async def test_logs_are_left_alone_when_asked(bed: Bed, ns: str, operate: Operate) -> None:
     world = await World.make(bed, ns)
     world.spec["conflict"] = {"logs": False}
@@ -133,6 +166,19 @@ async def test_logs_are_left_alone_when_asked(bed: Bed, ns: str, operate: Operat
     async with operate("--namespace", ns):
         await world.guarded()
         await world.says("Conflicted", "False", text="logs are not read, as conflict.logs asks")
+        assert [node.logs_asked_for for node in bed.nodes] == before
+
+
+async def test_what_a_bot_died_of_is_left_alone_too_when_asked(bed: Bed, ns: str, operate: Operate) -> None:
+    world = await World.make(bed, ns, adopt=False, env={"ON_CONFLICT": "exit"})
+    world.spec["conflict"] = {"logs": False}
+    world.bot.keep_webhook(HOOK)
+    before = [node.logs_asked_for for node in bed.nodes]
+    async with operate("--namespace", ns):
+        await bed.apply(world.resource())
+        await world.says("Ready", "False", "CrashLoop")
+        assert (await world.condition("Conflicted"))["reason"] == "NoConflict"
+        assert "lastConflict" not in await world.status()
         assert [node.logs_asked_for for node in bed.nodes] == before
 
 

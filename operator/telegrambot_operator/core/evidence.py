@@ -31,6 +31,7 @@ __all__ = [
     "polling_started",
     "read_conflicts",
     "webhook_set",
+    "worth_reading",
 ]
 
 READ_AT_MOST = 1 << 20
@@ -108,6 +109,11 @@ def read_conflicts(
     return (*reading.read(decoded(text[-READ_AT_MOST:])), *reading.end())
 
 
+def worth_reading(text: str) -> bool:
+    """Return False for a text that surely has no conflict: cleaning one costs ten times as much as a look at it."""
+    return may_have_sign(text) or "\x1b" in text or "u001b" in text or "terminated%20by" in text
+
+
 def polling_started(text: str | bytes) -> bool:
     """Return whether the log says that polling began: in a library's words, or by a getUpdates answered with 200."""
     return any(_says(_POLLING, line.text) for line in lines(decoded(text[-READ_AT_MOST:])))
@@ -165,6 +171,11 @@ class Reading:
         done = [each for each in self._incidents if id(each) not in latest]
         self._incidents = [each for each in self._incidents if id(each) in latest]
         yield from (incident.finding() for incident in done)
+
+    def unexplained(self) -> list[datetime]:
+        """Return the times of those conflicts that the next lines may explain: so far only the status is known."""
+        left = (each for each in self._incidents if all(sign.only_status for _, sign in each.signs))
+        return [each.time for each in left if each.time is not None]
 
     def end(self) -> Iterator[Finding]:
         """Yield what is left at the end of the log."""

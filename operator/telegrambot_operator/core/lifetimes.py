@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from .classify import may_poll
-from .evidence import ConflictPattern, read_conflicts
+from .evidence import ConflictPattern, Finding, read_conflicts
 from .observed import PodFinding, PodSpan
 from .ownership import deployment_of
 from .records import ContainerStatus, Pod, Terminated
@@ -61,5 +62,11 @@ def death_notes(pod: Pod, patterns: Sequence[ConflictPattern] = ()) -> list[PodF
         PodFinding(pod.name, pod.uid, finding, ended.finished_at, exact=False)
         for _, ended in terminations(pod)
         if ended.finished_at is not None
-        for finding in read_conflicts(ended.message, extra=patterns)[-1:]
+        for finding in told_at_death(ended.message, tuple(patterns))[-1:]
     ]
+
+
+@lru_cache(maxsize=2048)
+def told_at_death(message: str, patterns: tuple[ConflictPattern, ...]) -> tuple[Finding, ...]:
+    """Return the 409s in a termination message. Remembered: a pod shows its last one in every pass."""
+    return read_conflicts(message, extra=patterns)

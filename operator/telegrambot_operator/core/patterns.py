@@ -1,11 +1,14 @@
 """The users' own patterns for conflicts, on RE2: an engine whose time grows with the text and never explodes."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import re2
 
 LONGEST = 200
+# Of a line, so many characters are looked at: RE2 may take some microseconds for each, for a costly pattern.
+LOOKED_AT = 4096
 # Instructions of the compiled program; {n} repeats what it follows n times, so a short pattern can make a long program.
 LARGEST_PROGRAM = 4000
 _MEMORY = 1 << 20
@@ -23,10 +26,11 @@ class ConflictPattern:
     _program: Any = field(compare=False, repr=False)
 
     def matches(self, line: str) -> bool:
-        """Return whether the pattern is found anywhere in the line."""
-        return self._program.search(line.encode(errors="replace")) is not None
+        """Return whether the pattern is found in the first characters of the line."""
+        return self._program.search(line[:LOOKED_AT].encode(errors="replace")) is not None
 
 
+@lru_cache(maxsize=512)
 def compile_pattern(source: str) -> ConflictPattern:
     """Return the pattern, in the syntax of https://github.com/google/re2/wiki/Syntax. Raises InvalidPattern."""
     if not source.strip():

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..core.doctor_log import Conflict, Table, json_pieces, named
-from ..core.evidence import Finding, Reading
+from ..core.evidence import Finding, Reading, worth_reading
 from ..core.lines import decoded, encoding_of
 from ..core.redact import redact
-from ..core.signs import may_have_sign
 
 PIECE = 1 << 20
 STANDARD_INPUT = "-"
@@ -74,13 +73,8 @@ def findings(stream: BinaryIO) -> Iterator[Finding]:
     """Yield the conflicts in a log, read piece by piece. Raises OSError."""
     reading = Reading(own_times=True)
     for piece in pieces(stream):
-        yield from reading.read(decoded(piece) if _worth_it(piece) else piece)
+        yield from reading.read(decoded(piece) if worth_reading(piece) else piece)
     yield from reading.end()
-
-
-def _worth_it(piece: str) -> bool:
-    """Whether there is anything to find: cleaning a text costs ten times as much as looking for a few words in it."""
-    return may_have_sign(piece) or "\x1b" in piece or "u001b" in piece or "terminated%20by" in piece
 
 
 def pieces(stream: BinaryIO) -> Iterator[str]:

@@ -1,67 +1,46 @@
-"""Reads the tails of bots' logs, under one budget for all of them.
+"""Reads the tails of bots' logs, under one budget for all of them; whose turn it is, rota.py says.
 
-A pod that just started or restarted is read at once, then ever more seldom; while conflicts go on it is read often.
-Reading is a help and never in the way: a log that cannot be read is said so and tried again later.
+Reading is a help and never in the way: a log that cannot be read is said so and tried again later, and what takes long
+to look through is looked through beside the passes.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from ..core.evidence import ConflictPattern, read_conflicts
+from ..core.evidence import READ_AT_MOST, ConflictPattern
 from ..core.observed import PodFinding
-from ..core.records import ContainerStatus, Pod
+from ..core.redact import redact
+from ..core.tails import Bookmark, News, Timed, moment, news
+from ..core.targets import Tail
 from .bots import Key
 from .kube import PODS, Kube, KubeError, path
+from .rota import QUIET_PER_SECOND, Rank, Rota, Turn
 
 log = logging.getLogger(__name__)
 
-READS_PER_SECOND = 10.0
-READERS = 4
+READERS = 24
 LOG_SECONDS = 5.0  # a node that does not answer must not keep a reader for long
-FIRST_SECONDS = 0.5
+FIRST_SECONDS = 0.5  # what has just started is given the time to say something
+SOON_SECONDS = 0.7  # the rest of a message comes at once
 OFTEN_SECONDS = 2.0
-SELDOM_SECONDS = 60.0
-FAILED_SELDOM_SECONDS = 600.0
-TAIL_LINES = 400
-TAIL_BYTES = 256 * 1024
+LIVELY_SECONDS = 30.0  # how long after an event, or after a conflict, a log is read often
+QUIET_SECONDS = 3.0
+FAILED_SECONDS = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 300.0, 600.0)
+# A kubelet counts the parts of a long line, of 8 or 16 KiB each, as lines of their own.
+TAIL_LINES = 2000
+# Of a tail that is larger than this, the kubelet sends the beginning and not the end.
+TAIL_BYTES = READ_AT_MOST
 KEPT_FINDINGS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """A container whose log is read: one run of it, `restarts` tells which."""
-
-    namespace: str
-    pod: str
-    uid: str
-    container: str
-    restarts: int
-    running: bool
-    previous_unread: bool
-
-    @classmethod
-    def of(cls, pod: Pod, chosen: str | None) -> "Tail":
-        """Return the tail of the pod's chosen container, else of its first one."""
-        listed = [each.name for each in pod.spec.containers]
-        name = chosen if chosen in listed else (listed[0] if listed else "")
-        status = next((each for each in pod.status.container_statuses if each.name == name), ContainerStatus())
-        ended = status.last_state.terminated
-        return cls(
-            namespace=pod.metadata.namespace,
-            pod=pod.name,
-            uid=pod.uid,
-            container=name,
-            restarts=status.restart_count,
-            running=status.state.running is not None,
-            previous_unread=ended is not None and not ended.message,  # some libraries exit 0 on a 409
-        )
+AT_ONCE = 64 * 1024  # bytes that are looked through in a few milliseconds
+# A log that takes long to look through waits for its next turn for so many times as long.
+PAUSE_PER_COST = 20.0
 
 
 @dataclass(slots=True)
@@ -69,11 +48,16 @@ class _Target:
     key: Key
     tail: Tail
     patterns: tuple[ConflictPattern, ...]
-    every: float = FIRST_SECONDS
-    since: datetime | None = None
+    crowded: bool
+    mark: Bookmark = field(default_factory=Bookmark)
+    read_at: datetime | None = None  # by our clock
+    run_read: int = -1
     previous_read: int = -1
+    failed: int = 0
     problem: str = ""
-    due: float = 0.0
+    lively_until: float = 0.0
+    busy: bool = False
+    cost: float = 0.0  # seconds of CPU for what the latest turn brought
 
 
 @dataclass(slots=True)
@@ -82,49 +66,78 @@ class _Read:
     uids: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a read brought: whether there were conflicts, and whether the log is worth reading again soon."""
+
+    found: bool = False
+    soon: bool = False
+
+
 class LogReader:
     """Keeps what the logs of all bots have shown. `found` is called with a bot's key when there is something new."""
 
-    def __init__(self, kube: Kube, found: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        found: Callable[[Key], None],
+        rota: Rota | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._kube = kube
         self._found = found
+        self._rota = Rota() if rota is None else rota
+        self._clock = clock
         self._bots: dict[Key, _Read] = {}
         self._targets: dict[str, _Target] = {}
-        self._due: list[tuple[float, int, str]] = []
-        self._order = itertools.count()
         self._wake = asyncio.Event()
-        self._next_slot = 0.0
+        self._reading = 0
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="logs")
 
-    def follow(self, key: Key, tails: Sequence[Tail], patterns: Sequence[ConflictPattern]) -> None:
-        """Read exactly these logs of a bot from now on."""
+    def follow(
+        self,
+        key: Key,
+        tails: Sequence[Tail],
+        patterns: Sequence[ConflictPattern],
+        *,
+        crowded: bool = False,
+        troubled: bool = False,
+    ) -> None:
+        """Read exactly these logs of a bot from now on.
+
+        `crowded` says that several pods may be polling, `troubled` that there were conflicts a while ago.
+        """
         read = self._bots.setdefault(key, _Read())
         uids = {tail.uid for tail in tails}
         for uid in read.uids - uids:
-            self._targets.pop(uid, None)
+            self._drop(uid)
         read.uids = uids
         for tail in tails:
-            self._follow(key, tail, tuple(patterns))
+            self._follow(key, tail, tuple(patterns), crowded=crowded, troubled=troubled)
 
-    def _follow(self, key: Key, tail: Tail, patterns: tuple[ConflictPattern, ...]) -> None:
+    def _follow(
+        self, key: Key, tail: Tail, patterns: tuple[ConflictPattern, ...], *, crowded: bool, troubled: bool
+    ) -> None:
         target = self._targets.get(tail.uid)
         if target is None:
-            target = self._targets[tail.uid] = _Target(key, tail, patterns)
-            self._schedule(target, FIRST_SECONDS)
+            self._targets[tail.uid] = target = _Target(key, tail, patterns, crowded)
+            pressing = crowded or troubled or tail.is_young(self._clock())
+            self._event(target) if pressing else self._schedule(target, Rank.QUIET, 0.0)
             return
-        changed = (target.tail.restarts, target.tail.running, target.tail.container) != (
-            tail.restarts,
-            tail.running,
-            tail.container,
-        )
-        target.tail, target.patterns = tail, patterns
+        changed = target.tail.told != tail.told or (crowded and not target.crowded)
+        target.tail, target.patterns, target.crowded = tail, patterns, crowded
         if changed:
-            self._schedule(target, FIRST_SECONDS)
+            self._event(target)
 
     def forget(self, key: Key) -> None:
         """Forget a bot that is gone."""
         read = self._bots.pop(key, None)
         for uid in read.uids if read else ():
-            self._targets.pop(uid, None)
+            self._drop(uid)
+
+    def _drop(self, uid: str) -> None:
+        self._targets.pop(uid, None)
+        self._rota.forget(uid)
 
     def findings(self, key: Key) -> tuple[PodFinding, ...]:
         """Return the 409s that the bot's logs have shown lately."""
@@ -135,106 +148,167 @@ class LogReader:
         """Return why a log of the bot cannot be read, or ""."""
         read = self._bots.get(key)
         targets = [self._targets[uid] for uid in sorted(read.uids) if uid in self._targets] if read else []
-        return next((target.problem for target in targets if target.problem), "")
+        return next((told for each in targets if (told := each.problem or each.tail.problem)), "")
+
+    # --- Whose turn it is -------------------------------------------------------------------------------------------
+
+    def _event(self, target: _Target) -> None:
+        target.lively_until = time.monotonic() + LIVELY_SECONDS
+        self._schedule(target, Rank.EVENT, FIRST_SECONDS)
+
+    def _schedule(self, target: _Target, rank: Rank, seconds: float) -> None:
+        self._rota.add(target.tail.uid, target.tail.node, rank, seconds)
+        self._wake.set()
 
     async def run(self) -> None:
         """Read for ever."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(READERS):
-                group.create_task(self._reader())
+            while True:
+                self._wake.clear()
+                while self._reading < READERS and (turn := self._rota.next()):
+                    self._reading += 1
+                    group.create_task(self.take(turn))
+                await self._until_next()
 
-    def _schedule(self, target: _Target, seconds: float) -> None:
-        target.every = max(seconds, FIRST_SECONDS)
-        target.due = time.monotonic() + seconds
-        heapq.heappush(self._due, (target.due, next(self._order), target.tail.uid))
-        self._wake.set()
+    async def _until_next(self) -> None:
+        seconds = self._rota.seconds_until_next() if self._reading < READERS else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
 
-    async def _reader(self) -> None:
-        while True:
-            target = await self._next()
-            await self._budget()
-            if self._targets.get(target.tail.uid) is target:
+    async def take(self, turn: Turn) -> None:
+        """Read the log whose turn it is, and give it its next turn."""
+        target = self._targets.get(turn.uid)
+        try:
+            if target is not None and target.busy:
+                self._schedule(target, turn.rank, FIRST_SECONDS)
+            elif target is not None:
                 await self._read_target(target)
+        finally:
+            self._reading -= 1
+            self._rota.done(turn)
+            self._wake.set()
 
-    async def _next(self) -> _Target:
-        """Wait for the next target that is due; entries that were overtaken by a newer one are dropped."""
-        while True:
-            now = time.monotonic()
-            while self._due and self._due[0][0] <= now:
-                due, _, uid = heapq.heappop(self._due)
-                target = self._targets.get(uid)
-                if target is not None and target.due == due:
-                    return target
-            self._wake.clear()
-            wait = self._due[0][0] - now if self._due else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait)
-            except TimeoutError:
-                continue
-
-    async def _budget(self) -> None:
-        now = time.monotonic()
-        self._next_slot = max(self._next_slot, now) + 1 / READS_PER_SECOND
-        await asyncio.sleep(self._next_slot - 1 / READS_PER_SECOND - now)
+    # --- Reading ----------------------------------------------------------------------------------------------------
 
     async def _read_target(self, target: _Target) -> None:
         before = target.problem
+        target.busy, target.cost = True, 0.0
         try:
-            fresh = await self._fresh(target)
-            target.problem = ""
-        except KubeError as error:
-            fresh = []
-            target.problem = f"the log of pod {target.tail.pod} could not be read: {error.message}"
-        if fresh:
-            self._bots.setdefault(target.key, _Read()).findings.extend(fresh)
-        if fresh or bool(before) != bool(target.problem):
+            outcome = await self._try(target)
+        finally:
+            target.busy = False
+        if self._targets.get(target.tail.uid) is not target:
+            return
+        if outcome.found:
+            target.lively_until = time.monotonic() + LIVELY_SECONDS
+        if outcome.found or bool(before) != bool(target.problem):
             self._found(target.key)
-        self._schedule(target, self._pace(target, found=bool(fresh)))
+        if target.tail.uid not in self._rota:
+            rank, seconds = self._next_turn(target, soon=outcome.soon)
+            self._schedule(target, rank, max(seconds, PAUSE_PER_COST * target.cost))
 
-    def _pace(self, target: _Target, *, found: bool) -> float:
-        if found:
-            return OFTEN_SECONDS
-        slowest = FAILED_SELDOM_SECONDS if target.problem else SELDOM_SECONDS
-        return min(target.every * 2, slowest)
+    def _next_turn(self, target: _Target, *, soon: bool) -> tuple[Rank, float]:
+        if target.problem:
+            return Rank.QUIET, FAILED_SECONDS[min(target.failed, len(FAILED_SECONDS)) - 1]
+        if soon:
+            return Rank.LIVELY, SOON_SECONDS
+        if target.crowded or time.monotonic() < target.lively_until:
+            return Rank.LIVELY, OFTEN_SECONDS
+        return Rank.QUIET, max(QUIET_SECONDS, len(self._targets) / QUIET_PER_SECOND)
 
-    async def _fresh(self, target: _Target) -> list[PodFinding]:
-        fresh: list[PodFinding] = []
-        tail = target.tail
-        if tail.previous_unread and target.previous_read != tail.restarts:
-            target.previous_read = tail.restarts
-            fresh += await self._read(target, previous=True)
-        if tail.running:
-            fresh += await self._read(target, previous=False)
-        return fresh
-
-    async def _read(self, target: _Target, *, previous: bool) -> list[PodFinding]:
-        tail = target.tail
-        query = {
-            "container": tail.container,
-            "timestamps": "true",
-            "tailLines": str(TAIL_LINES),
-            "limitBytes": str(TAIL_BYTES),
-        }
-        if previous:
-            query["previous"] = "true"
-        elif target.since is not None:
-            query["sinceTime"] = target.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        where = path(PODS, tail.namespace, tail.pod, "log")
-        text = await self._kube.get(where, query, accept="*/*", seconds=LOG_SECONDS)
-        after, target.since = target.since, last_time(text) or target.since
-        return [
-            PodFinding(tail.pod, tail.uid, finding, finding.time)
-            for finding in read_conflicts(text, kubelet_timestamps=True, extra=target.patterns)
-            if finding.time is not None and (after is None or finding.time > after)
-        ]
-
-
-def last_time(text: bytes) -> datetime | None:
-    """Return the kubelet's time of the last whole line, which starts it."""
-    for line in reversed(text[-65536:].splitlines()):
-        stamp = line.split(b" ", 1)[0].decode("ascii", "replace")
+    async def _try(self, target: _Target) -> _Outcome:
+        problem = f"the log of pod {target.tail.pod} could not be read: "
         try:
-            return datetime.fromisoformat(stamp)
-        except ValueError:
-            continue
-    return None
+            outcome = await self._read(target, target.tail)
+        except KubeError as error:
+            problem += redact(error.message)
+        except Exception:
+            log.exception("%s/%s: the log of pod %s could not be looked through", *target.key, target.tail.pod)
+            problem += "an error of the operator's own, which its log tells"
+        else:
+            target.problem, target.failed = "", 0
+            return outcome
+        target.problem = problem
+        target.failed += 1
+        return _Outcome()
+
+    async def _read(self, target: _Target, tail: Tail) -> _Outcome:
+        found = await self._read_last_run(target, tail)
+        if not tail.readable:
+            return _Outcome(found)
+        began, mark = self._clock(), target.mark
+        latest = await self._news(target, await self._answers(tail, mark), mark, ended=not tail.running)
+        found = self._keep(target, tail, latest.found) or found
+        known_run = target.run_read == tail.restarts
+        target.mark = latest.bookmark if known_run else replace(latest.bookmark, left=None)
+        target.run_read = tail.restarts
+        if not latest.soon:  # what is left for the next read was there already
+            target.read_at = began
+        return _Outcome(found, latest.soon)
+
+    async def _read_last_run(self, target: _Target, tail: Tail) -> bool:
+        """Read, once per restart, what is left of the log of the run that ended; return whether it held conflicts."""
+        if not tail.previous_unread or target.previous_read == tail.restarts:
+            return False
+        try:
+            text = await self._get(tail, {"previous": "true"}, TAIL_LINES)
+        except KubeError as error:
+            if error.status not in {400, 404}:
+                raise
+            text = b""  # the node has removed it
+        latest = await self._news(target, [text], target.mark.of_last_run(), ended=True)
+        target.previous_read = tail.restarts
+        read = self._bots.get(target.key, _Read())
+        known = {(each.uid, each.finding.time) for each in read.findings}
+        return self._keep(target, tail, [each for each in latest.found if (tail.uid, each[0]) not in known])
+
+    async def _answers(self, tail: Tail, mark: Bookmark) -> list[bytes]:
+        """Return the tail; in several pieces where the first would not hold the newest lines.
+
+        `limitBytes` cuts off the end (k8s.io/cri-client, pkg/logs/logs.go), so fewer lines are asked for until it does
+        not. Of one line that is larger than the limit, only the beginning can be had.
+        """
+        since = mark.read_from
+        query = {"sinceTime": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")} if since else {}
+        answers = [await self._get(tail, query, TAIL_LINES)]
+        lines = TAIL_LINES
+        while len(answers[-1]) >= TAIL_BYTES and lines > 1:
+            lines = max(1, min(lines // 8, answers[-1].count(b"\n") // 2))
+            answers = [answers[0], await self._get(tail, query, lines)]
+        return answers
+
+    async def _get(self, tail: Tail, query: dict[str, str], lines: int) -> bytes:
+        where = path(PODS, tail.namespace, tail.pod, "log")
+        options = {"container": tail.container, "timestamps": "true", "limitBytes": str(TAIL_BYTES)}
+        return await self._kube.get(
+            where, options | {"tailLines": str(lines)} | query, accept="*/*", seconds=LOG_SECONDS
+        )
+
+    async def _news(self, target: _Target, answers: Sequence[bytes], mark: Bookmark, *, ended: bool) -> News:
+        """Look for conflicts: what takes long in a thread of its own, so that passes go on."""
+        look = partial(_timed, partial(news, answers, mark, target.patterns, ended=ended))
+        if sum(map(len, answers)) <= AT_ONCE and not target.patterns:
+            latest, cost = look()
+        else:
+            latest, cost = await asyncio.get_running_loop().run_in_executor(self._beside, look)
+        target.cost += cost
+        return latest
+
+    def _keep(self, target: _Target, tail: Tail, fresh: Sequence[Timed]) -> bool:
+        """Keep what is new, under its time by our clock; return whether there was anything."""
+        read = self._bots.get(target.key)
+        if read is None or self._targets.get(tail.uid) is not target:
+            return False
+        now = self._clock()
+        read.findings.extend(
+            PodFinding(tail.pod, tail.uid, each, moment(time, target.read_at, now)) for time, each in fresh
+        )
+        return bool(fresh)
+
+
+def _timed(look: Callable[[], News]) -> tuple[News, float]:
+    """Return what it returns, and the seconds of CPU that it took."""
+    began = time.thread_time()
+    return look(), time.thread_time() - began

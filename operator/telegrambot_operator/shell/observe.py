@@ -30,8 +30,10 @@ from ..core.records import (
     parse_replica_set,
     template_of,
 )
+from ..core.targets import Tail
 from ..core.turn import Claim, Vanished
 from ..core.turns import held_of
+from ..names import ConditionType
 from . import live
 from .bots import Bots, Key
 from .generations import Generations
@@ -39,7 +41,7 @@ from .history import History
 from .informer import Informer
 from .kube import BOTS, DEPLOYMENTS, NODES, PODS, REPLICASETS, Kube, KubeError, path
 from .live import Forbidden, Holders, pod_list
-from .logs import LogReader, Tail
+from .logs import LogReader
 from .tables import Tables
 from .tokens import Tokens
 from .turns import Turns
@@ -368,12 +370,15 @@ class Observer:
     def _follow(
         self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], patterns: Sequence[ConflictPattern]
     ) -> None:
-        wanted = [] if bot.spec is None or not bot.spec.conflict.logs else pods
+        wanted = pods if _reads_logs(bot) else []
         chosen = bot.container or (template_of(deployment).metadata.annotations.container if deployment else None)
-        tails = [Tail.of(pod, chosen) for pod in wanted if may_poll(pod) and pod.metadata.namespace == bot.namespace]
-        self._logs.follow(bot.key, tails, patterns)
+        polling = [pod for pod in wanted if may_poll(pod)]
+        tails = [Tail.of(pod, chosen, patterns) for pod in polling if pod.metadata.namespace == bot.namespace]
+        self._logs.follow(bot.key, tails, patterns, crowded=len(polling) > 1, troubled=_is_conflicted(bot))
 
     def _findings(self, bot: Bot, pods: Sequence[Pod], patterns: Sequence[ConflictPattern]) -> tuple[PodFinding, ...]:
+        if not _reads_logs(bot):
+            return ()
         mine = [pod for pod in pods if pod.metadata.namespace == bot.namespace]
         notes = [note for pod in mine for note in death_notes(pod, patterns)]
         return (*self._logs.findings(bot.key), *notes)
@@ -386,6 +391,17 @@ class Observer:
 def _nodes_of(claim: Claim | None, ended: Mapping[str, Vanished | None]) -> set[str]:
     """The node that matters of a holder that has vanished, and was not seen to end."""
     return {claim.node} if claim and any(ended.values()) else set()
+
+
+def _reads_logs(bot: Bot) -> bool:
+    """Whether the user lets the bot's logs be read. A termination message is a piece of a log as well."""
+    return bot.spec is not None and bot.spec.conflict.logs
+
+
+def _is_conflicted(bot: Bot) -> bool:
+    """Whether the status says that there are conflicts."""
+    found = [each for each in bot.status.get("conditions") or [] if each.get("type") == ConditionType.CONFLICTED]
+    return any(each.get("status") == "True" for each in found)
 
 
 def _verb(error: KubeError) -> str:
