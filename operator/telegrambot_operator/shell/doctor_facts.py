@@ -19,11 +19,12 @@ from ..core.observed import Bot, PodFinding, TokenState, TokenView
 from ..core.records import Deployment, Node, Pod, parse_config_map, parse_node, parse_policy, template_of
 from ..core.strays import PodParts, Wanted
 from ..core.table import Entry, parse
+from ..core.targets import Tail
 from ..core.word import Me, Refused
 from .doctor_cluster import Cluster, Secret, secret
 from .doctor_telegram import ask
 from .kube import CONFIGMAPS, DEPLOYMENTS, MUTATING_BINDINGS, MUTATING_POLICIES, NODES, SECRETS
-from .logs import TAIL_BYTES, TAIL_LINES, Tail
+from .logs import TAIL_BYTES, TAIL_LINES
 from .telegram import Telegram
 
 MOST_SECRETS = 5
