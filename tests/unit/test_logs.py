@@ -11,7 +11,7 @@ from telegrambot_operator.core.evidence import ConflictKind, compile_pattern
 from telegrambot_operator.core.targets import Tail
 from telegrambot_operator.shell import logs as module
 from telegrambot_operator.shell.kube import KubeError
-from telegrambot_operator.shell.logs import LogReader
+from telegrambot_operator.shell.logs import KEPT_FINDINGS, LogReader
 from telegrambot_operator.shell.rota import QUIET_PER_SECOND, Rank, Rota, Turn
 from tests.bed.node_process import LOG_BYTES, PART_BYTES, Log
 from tests.bed.node_server import Options, written
@@ -351,6 +351,44 @@ async def test_a_log_that_rotates_is_read_on(story: Story) -> None:
     assert story.kinds() == [OTHER, ACTIVE]
 
 
+async def test_what_was_told_since_a_rotation_is_not_told_again_after_a_restart(story: Story) -> None:
+    story.follow()
+    story.node.print("INFO polling")
+    await story.read()
+    story.node.runs["bot-1"][-1].rotate()
+    story.node.now += 10
+    story.node.print(SENTENCE)
+    await story.read()
+    story.node.now += 60
+    story.node.print("INFO going on")
+    await story.read()
+    story.node.restart()
+    story.follow(replace(TAIL, restarts=1, previous_unread=True))
+    await story.read()
+    assert story.kinds() == [OTHER]
+
+
+async def test_a_run_that_is_known_is_read_on_from_its_own_place(story: Story) -> None:
+    story.follow()
+    story.node.print("INFO polling")
+    await story.read()
+    story.node.restart()
+    story.follow(replace(TAIL, restarts=1))
+    story.node.now += 10
+    story.node.print("INFO polling")
+    await story.read()
+    for _ in range(2 * KEPT_FINDINGS):
+        story.node.now += 3
+        story.node.print(SENTENCE)
+    await story.read()
+    story.node.restart()
+    before = story.reader.findings(KEY)
+    assert len(before) == KEPT_FINDINGS
+    story.follow(replace(TAIL, restarts=2, previous_unread=True))
+    await story.read()
+    assert story.reader.findings(KEY) == before
+
+
 # --- Large logs -------------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +453,20 @@ async def test_a_node_whose_clock_is_wrong_is_read_all_the_same(story: Story, sk
     assert story.seconds()[0] == pytest.approx(printed, abs=5.0)
     await story.read()
     assert story.kinds() == [OTHER]
+
+
+async def test_a_conflict_that_had_to_wait_keeps_its_time(story: Story) -> None:
+    story.follow()
+    await story.read()
+    story.node.now += 60
+    await story.read()
+    story.node.now += 10
+    story.node.print(HTTP)
+    printed = story.node.now
+    story.node.now += 50
+    for _ in range(2):
+        await story.read()
+    assert story.seconds() == [printed]
 
 
 async def test_a_log_that_cannot_be_read_is_said_once_and_tried_again(story: Story) -> None:

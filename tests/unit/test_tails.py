@@ -231,6 +231,12 @@ def test_a_tail_in_two_pieces_is_read_up_to_its_end() -> None:
     assert latest.bookmark.left is None
 
 
+def test_a_line_that_is_cut_at_the_end_of_the_older_piece_is_read_as_it_stands() -> None:
+    older = stamped(1, f"ERROR {SENTENCE} and more")[:-10]
+    latest = news([older, stamped(9, "INFO its end")], Bookmark())
+    assert [time for time, _ in latest.found] == [at(1)]
+
+
 def test_what_the_node_says_instead_of_a_log_moves_nothing() -> None:
     mark = Bookmark(at(3))
     assert news([b"unable to retrieve container logs for containerd://0123"], mark).bookmark == mark
