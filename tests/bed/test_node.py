@@ -18,8 +18,8 @@ import pytest_asyncio
 from tests.bed.bed import Bed
 from tests.bed.controlplane import KubectlError
 from tests.bed.kube import path
-from tests.bed.node_process import Log
-from tests.bed.node_server import Options, wanted
+from tests.bed.node_process import LOG_BYTES, PART_BYTES, Log
+from tests.bed.node_server import Options, wanted, written
 from tests.bed.telegram_state import WEBHOOK_ACTIVE, Moment
 
 if TYPE_CHECKING:
@@ -396,6 +396,11 @@ class TestDeletion:
         await gone(bed, ns)
 
 
+def sent(log: Log, **query: str) -> bytes:
+    """What is sent of a log for a query."""
+    return b"".join(written(log.lines, Options.parse(query)))
+
+
 class TestLogs:
     async def test_kubectl_prints_them_whole_in_part_and_with_times(self, bed: Bed, ns: str) -> None:
         await create(bed, ns, pod(script("echo one; echo two >&2; printf three; exec sleep 60")))
@@ -434,6 +439,33 @@ class TestLogs:
         log.add(b"three")
         log.close()
         assert [line.text async for line in lines] == [b"three"]
+
+    async def test_a_long_line_is_kept_in_parts_that_count_as_lines_and_are_sent_as_one(self) -> None:
+        log = Log()
+        log.add(b"one\n", at=1)
+        log.add(b"x" * (2 * PART_BYTES + 5) + b"\n", at=2)
+        log.add(b"y" * PART_BYTES + b"\n", at=3)
+        assert sent(log) == b"one\n" + b"x" * (2 * PART_BYTES + 5) + b"\n" + b"y" * PART_BYTES + b"\n"
+        assert sent(log, tailLines="2") == b"xxxxx\n" + b"y" * PART_BYTES + b"\n"
+        stamped = sent(log, timestamps="true").splitlines()
+        assert [line[:31] for line in stamped] == [f"1970-01-01T00:00:00.{n:09d}Z ".encode() for n in (1, 2, 3)]
+
+    async def test_the_tail_is_cut_before_what_is_too_old_is_left_out_and_the_limit_cuts_off_the_newest(self) -> None:
+        log = Log()
+        for number in range(1, 6):
+            log.add(f"{number}\n".encode(), at=number * 1_000_000_000)
+        assert sent(log, sinceTime="1970-01-01T00:00:04Z") == b"4\n5\n"
+        assert sent(log, sinceTime="1970-01-01T00:00:01Z", tailLines="2") == b"4\n5\n"
+        assert sent(log, tailLines="4", limitBytes="5") == b"2\n3\n4"
+
+    async def test_a_file_that_has_become_large_is_put_aside(self) -> None:
+        log = Log()
+        line = b"x" * 999 + b"\n"
+        for _ in range(LOG_BYTES // 1000 + 2):
+            log.add(line)
+        assert sent(log) == line
+        log.rotate()
+        assert sent(log) == b""
 
     async def test_the_previous_run_has_its_own(self, bed: Bed, ns: str) -> None:
         text = "if test -e again; then echo second; exec sleep 60; fi; touch again; echo first; exit 1"

@@ -66,6 +66,11 @@ def cause(*findings: PodFinding, **known: Any) -> Reason:
 CAUSES: dict[str, tuple[PodFinding, dict[str, Any], Reason]] = {
     "nobody else known: not known yet": (conflict(-60), {}, Reason.CAUSE_UNKNOWN),
     "two pods alive then": (conflict(-60), {"spans": TWO}, Reason.DUPLICATE_PODS),
+    "two pods alive then, and the clock of the victim's node is an hour ahead": (
+        conflict(-60),
+        {"spans": (lived("bot-a", since=3000), lived("bot-b"))},
+        Reason.DUPLICATE_PODS,
+    ),
     "two pods alive then, one of them gone by now": (
         conflict(-60),
         {"spans": (lived("bot-a"), lived("bot-b", until=-30, deleted=-50))},

@@ -19,6 +19,7 @@ from telegrambot_operator.core.evidence import (
     polling_started,
     read_conflicts,
 )
+from telegrambot_operator.core.patterns import LOOKED_AT
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 UPDATES = ConflictKind.OTHER_GET_UPDATES
@@ -418,6 +419,17 @@ def test_a_known_cause_comes_before_the_user_s_pattern() -> None:
 
 def test_a_pattern_reads_other_scripts() -> None:
     assert len(read_conflicts("второй экземпляр", extra=[compile_pattern(r"экземпляр$")])) == 1
+
+
+@pytest.mark.parametrize("source", ["(a+)+$", "(a|aa)+$", "(.*a){9}b"])
+def test_a_pattern_that_would_take_another_engine_for_ever_is_done_at_once(source: str) -> None:
+    assert read_conflicts("a" * 100_000 + "c", extra=[compile_pattern(source)]) == ()
+
+
+def test_a_pattern_sees_the_beginning_of_a_line_only_so_that_a_costly_one_costs_little() -> None:
+    pattern = compile_pattern("duel lost")
+    assert len(read_conflicts("x" * (LOOKED_AT - 9) + "duel lost", extra=[pattern])) == 1
+    assert read_conflicts("x" * LOOKED_AT + "duel lost", extra=[pattern]) == ()
 
 
 def test_patterns_of_one_source_are_equal() -> None:

@@ -51,6 +51,11 @@ BAD: dict[str, tuple[Json, list[str]]] = {
         adopts(conflict={"patterns": [".*"]}),
         ["spec.conflict.patterns[0]", "every"],
     ),
+    "more patterns than sixteen": (
+        adopts(conflict={"patterns": [f"boom {number}" for number in range(17)]}),
+        ["spec.conflict.patterns", "16"],
+    ),
+    "a pattern that is too long": (adopts(conflict={"patterns": ["a" * 201]}), ["spec.conflict.patterns[0]", "200"]),
     "a pattern that is empty": (adopts(conflict={"patterns": [""]}), ["spec.conflict.patterns[0]"]),
     "a remedy without a token": (
         adopts(token=None, conflict={"remedy": "FixWebhook"}),

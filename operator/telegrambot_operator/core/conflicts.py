@@ -300,14 +300,16 @@ def suspects(found: PodFinding, spans: tuple[PodSpan, ...]) -> list[PodSpan]:
     """Return the pod that was cut off and those that may have done it, one span a pod.
 
     Telegram's answer may be late. Who had ended when the victim began cannot have done it; where both happened within
-    one second, which is all that Kubernetes keeps of a time, nobody is blamed.
+    one second, which is all that Kubernetes keeps of a time, nobody is blamed. The victim ran, whatever its node's
+    clock says.
     """
     begun = [span.started + ROUNDING / 2 for span in spans if span.uid == found.uid]
     since = max([found.at - ANSWERED_LATE, *begun])
     alive = {
         span.uid: span
         for span in spans
-        if span.started <= found.at + ROUNDING and (span.uid == found.uid or span.ended is None or span.ended >= since)
+        if span.uid == found.uid
+        or (span.started <= found.at + ROUNDING and (span.ended is None or span.ended >= since))
     }
     return list(alive.values())
 

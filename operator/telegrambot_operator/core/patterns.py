@@ -27,7 +27,9 @@ class ConflictPattern:
 
     def matches(self, line: str) -> bool:
         """Return whether the pattern is found in the first characters of the line."""
-        return self._program.search(line[:LOOKED_AT].encode(errors="replace")) is not None
+        if len(line) > LOOKED_AT:
+            line = f"{line[:LOOKED_AT]}\n"  # where a line is cut is not its end
+        return self._program.search(line.encode(errors="replace")) is not None
 
 
 @lru_cache(maxsize=512)
