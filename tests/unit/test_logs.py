@@ -339,6 +339,47 @@ async def test_a_last_run_that_is_gone_is_no_problem(story: Story) -> None:
     assert story.kinds() == [OTHER]
 
 
+async def test_the_last_words_of_a_run_are_read_however_much_it_printed_before(story: Story) -> None:
+    for _ in range(100):
+        story.node.print("x" * 30_000)
+    story.node.print(SENTENCE)
+    story.node.restart()
+    story.follow(replace(TAIL, restarts=1, previous_unread=True, running=False))
+    await story.read()
+    assert story.kinds() == [OTHER]
+
+
+async def test_a_container_that_waits_to_start_again_is_no_problem(story: Story) -> None:
+    story.node.fault = KubeError(400, "BadRequest", 'container "bot" in pod "bot-1" is waiting to start')
+    story.follow()
+    await story.read()
+    assert (story.reader.problem(KEY), story.told) == ("", [])
+
+
+async def test_another_container_is_read_from_its_beginning_though_a_read_was_under_way(story: Story) -> None:
+    story.follow()
+    story.node.print("INFO the first container's log")
+    story.node.answers.clear()
+    turn = story.rota.next()
+    assert turn is not None
+    reading = asyncio.create_task(story.reader.take(turn))
+    await asyncio.sleep(0)
+    story.follow(replace(TAIL, container="other"))
+    story.node.answers.set()
+    await reading
+    await story.read()
+    assert ["sinceTime" in each for each in story.node.asked] == [False, False]
+
+
+async def test_another_container_is_read_from_its_beginning(story: Story) -> None:
+    story.follow()
+    story.node.print("INFO the other container's log")
+    await story.read()
+    story.follow(replace(TAIL, container="other"))
+    await story.read()
+    assert ["sinceTime" in each for each in story.node.asked] == [False, False]
+
+
 async def test_a_log_that_rotates_is_read_on(story: Story) -> None:
     story.follow()
     story.node.print(SENTENCE)

@@ -124,6 +124,8 @@ class LogReader:
             pressing = crowded or troubled or tail.is_young(self._clock())
             self._event(target) if pressing else self._schedule(target, Rank.QUIET, 0.0)
             return
+        if target.tail.container != tail.container:
+            target.mark, target.run_read, target.previous_read = Bookmark(), -1, -1
         changed = target.tail.told != tail.told or (crowded and not target.crowded)
         target.tail, target.patterns, target.crowded = tail, patterns, crowded
         if changed:
@@ -239,11 +241,14 @@ class LogReader:
         if not tail.readable:
             return _Outcome(found)
         began, mark = self._clock(), target.mark
-        latest = await self._news(target, await self._answers(tail, mark), mark, ended=not tail.running)
+        since = mark.read_from
+        query = {"sinceTime": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")} if since else {}
+        latest = await self._news(target, await self._answers(tail, query), mark, ended=not tail.running)
         found = self._keep(target, tail, latest.found) or found
-        known_run = target.run_read == tail.restarts
-        target.mark = latest.bookmark if known_run else replace(latest.bookmark, left=None)
-        target.run_read = tail.restarts
+        if target.tail.container == tail.container:
+            known_run = target.run_read == tail.restarts
+            target.mark = latest.bookmark if known_run else replace(latest.bookmark, left=None)
+            target.run_read = tail.restarts
         if not latest.soon:  # what is left for the next read was there already
             target.read_at = began
         return _Outcome(found, latest.soon)
@@ -252,26 +257,19 @@ class LogReader:
         """Read, once per restart, what is left of the log of the run that ended; return whether it held conflicts."""
         if not tail.previous_unread or target.previous_read == tail.restarts:
             return False
-        try:
-            text = await self._get(tail, {"previous": "true"}, TAIL_LINES)
-        except KubeError as error:
-            if error.status not in {400, 404}:
-                raise
-            text = b""  # the node has removed it
-        latest = await self._news(target, [text], target.mark.of_last_run(), ended=True)
+        answers = await self._answers(tail, {"previous": "true"})
+        latest = await self._news(target, answers, target.mark.of_last_run(), ended=True)
         target.previous_read = tail.restarts
         read = self._bots.get(target.key, _Read())
         known = {(each.uid, each.finding.time) for each in read.findings}
         return self._keep(target, tail, [each for each in latest.found if (tail.uid, each[0]) not in known])
 
-    async def _answers(self, tail: Tail, mark: Bookmark) -> list[bytes]:
-        """Return the tail; in several pieces where the first would not hold the newest lines.
+    async def _answers(self, tail: Tail, query: dict[str, str]) -> list[bytes]:
+        """Return the tail; in two pieces where the first would not hold the newest lines.
 
         `limitBytes` cuts off the end (k8s.io/cri-client, pkg/logs/logs.go), so fewer lines are asked for until it does
         not. Of one line that is larger than the limit, only the beginning can be had.
         """
-        since = mark.read_from
-        query = {"sinceTime": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")} if since else {}
         answers = [await self._get(tail, query, TAIL_LINES)]
         lines = TAIL_LINES
         while len(answers[-1]) >= TAIL_BYTES and lines > 1:
@@ -280,11 +278,17 @@ class LogReader:
         return answers
 
     async def _get(self, tail: Tail, query: dict[str, str], lines: int) -> bytes:
+        """Return a piece of the log, empty where the kubelet has none. Raises KubeError."""
         where = path(PODS, tail.namespace, tail.pod, "log")
         options = {"container": tail.container, "timestamps": "true", "limitBytes": str(TAIL_BYTES)}
-        return await self._kube.get(
-            where, options | {"tailLines": str(lines)} | query, accept="*/*", seconds=LOG_SECONDS
-        )
+        try:
+            return await self._kube.get(
+                where, options | {"tailLines": str(lines)} | query, accept="*/*", seconds=LOG_SECONDS
+            )
+        except KubeError as error:
+            if error.status not in {400, 404}:  # it waits to start again, or its last run was removed
+                raise
+            return b""
 
     async def _news(self, target: _Target, answers: Sequence[bytes], mark: Bookmark, *, ended: bool) -> News:
         """Look for conflicts: what takes long in a thread of its own, so that passes go on."""
