@@ -274,6 +274,25 @@ def test_the_rest_of_a_token_that_begins_a_tail_is_not_shown(length: int, behind
     assert [SECRET[-length:] in each.evidence for _, each in latest.found] == [False]
 
 
+TOKEN = f"7301948265:{SECRET}"
+TELLING = [
+    f'POST https://api.telegram.org/bot{TOKEN}/getUpdates "HTTP/1.1 409 Conflict" {{}}',
+    f"bot {TOKEN} ERROR {SENTENCE}",
+    f"ERROR token={TOKEN}: Conflict: terminated by other getUpdates request",
+    f'{{"level":"error","token":"{TOKEN}","msg":"Conflict: terminated by other getUpdates request"}}',
+    f"duel lost {TOKEN}",
+]
+
+
+@given(line=st.sampled_from(TELLING), before=st.integers(0, 120), cut=st.integers(0, 60))
+def test_no_secret_is_shown_wherever_a_tail_begins_and_ends(line: str, before: int, cut: int) -> None:
+    text = stamped(1, line[before:]) + stamped(9, line)
+    for each in (text[: len(text) - cut], text):
+        for _, found in news([each], Bookmark(), [compile_pattern("duel|lost|[0-9]:")], ended=True).found:
+            shown = {SECRET[start : start + 12] for start in range(len(SECRET) - 11)}
+            assert not [piece for piece in shown if piece in found.evidence]
+
+
 def test_a_user_s_pattern_is_read_where_nothing_else_would_be() -> None:
     text = stamped(1, "duel lost")
     assert news([text], Bookmark()).found == ()
