@@ -170,7 +170,7 @@ async def test_logs_are_left_alone_when_asked(bed: Bed, ns: str, operate: Operat
 
 
 async def test_what_a_bot_died_of_is_left_alone_too_when_asked(bed: Bed, ns: str, operate: Operate) -> None:
-    world = await World.make(bed, ns, adopt=False, env={"ON_CONFLICT": "exit"})
+    world = await World.make(bed, ns, adopt=False, token=False, env={"ON_CONFLICT": "exit"})
     world.spec["conflict"] = {"logs": False}
     world.bot.keep_webhook(HOOK)
     before = [node.logs_asked_for for node in bed.nodes]

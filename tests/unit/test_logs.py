@@ -458,7 +458,31 @@ async def test_a_line_of_many_megabytes_hides_neither_what_is_before_nor_what_is
     assert story.kinds() == [OTHER, ACTIVE]
     await story.read()
     assert story.kinds() == [OTHER, ACTIVE]
-    assert story.node.sent < 4 << 20
+    assert story.node.sent < 16 << 20
+
+
+async def test_a_409_between_two_lines_of_megabytes_is_read(story: Story) -> None:
+    for _ in range(2):
+        story.node.print("x" * (3 << 20))
+        story.node.now += 3
+        story.node.print(SENTENCE)
+        story.node.now += 3
+    story.node.print("x" * (3 << 20))
+    story.follow()
+    await story.read()
+    assert story.kinds() == [OTHER]
+
+
+async def test_a_line_that_a_runtime_keeps_whole_hides_at_most_what_is_before_it(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.bed.node_process.PART_BYTES", 100 << 20)
+    story.node.print("x" * (5 << 20))
+    story.node.now += 3
+    story.node.print(SENTENCE)
+    story.follow()
+    await story.read()
+    assert story.kinds() == [OTHER]
 
 
 async def test_the_end_of_a_line_of_many_megabytes_is_read(story: Story) -> None:

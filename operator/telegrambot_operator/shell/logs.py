@@ -37,6 +37,9 @@ FAILED_SECONDS = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 300.0, 600.0)
 TAIL_LINES = 2000
 # Of a tail that is larger than this, the kubelet sends the beginning and not the end.
 TAIL_BYTES = READ_AT_MOST
+# So many lines, or parts of one, are smaller than that together: only a runtime that keeps long lines whole has larger.
+LARGE_LINES = 250
+LARGE_BYTES = 4 * READ_AT_MOST
 KEPT_FINDINGS = 100
 AT_ONCE = 64 * 1024  # bytes that are looked through in a few milliseconds
 # A log that takes long to look through waits for its next turn for so many times as long.
@@ -92,6 +95,7 @@ class LogReader:
         self._targets: dict[str, _Target] = {}
         self._wake = asyncio.Event()
         self._reading = 0
+        self._large = asyncio.Lock()  # one large answer at a time, so that they take little memory
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="logs")
 
     def follow(
@@ -267,24 +271,26 @@ class LogReader:
     async def _answers(self, tail: Tail, query: dict[str, str]) -> list[bytes]:
         """Return the tail; in two pieces where the first would not hold the newest lines.
 
-        `limitBytes` cuts off the end (k8s.io/cri-client, pkg/logs/logs.go), so fewer lines are asked for until it does
-        not. Of one line that is larger than the limit, only the beginning can be had.
+        `limitBytes` cuts off the end (k8s.io/cri-client, pkg/logs/logs.go), so fewer lines are asked for then, and of
+        them all bytes. Of a line that a runtime keeps whole, and is larger still, only the beginning can be had.
         """
-        answers = [await self._get(tail, query, TAIL_LINES)]
-        lines = TAIL_LINES
-        while len(answers[-1]) >= TAIL_BYTES and lines > 1:
-            lines = max(1, min(lines // 8, answers[-1].count(b"\n") // 2))
-            answers = [answers[0], await self._get(tail, query, lines)]
+        answers = [await self._get(tail, query, TAIL_LINES, TAIL_BYTES)]
+        if len(answers[0]) < TAIL_BYTES:
+            return answers
+        lines = LARGE_LINES
+        async with self._large:
+            answers.append(await self._get(tail, query, lines, LARGE_BYTES))
+            while len(answers[-1]) >= LARGE_BYTES and lines > 1:
+                lines //= 8
+                answers[-1] = await self._get(tail, query, lines, LARGE_BYTES)
         return answers
 
-    async def _get(self, tail: Tail, query: dict[str, str], lines: int) -> bytes:
+    async def _get(self, tail: Tail, query: dict[str, str], lines: int, size: int) -> bytes:
         """Return a piece of the log, empty where the kubelet has none. Raises KubeError."""
         where = path(PODS, tail.namespace, tail.pod, "log")
-        options = {"container": tail.container, "timestamps": "true", "limitBytes": str(TAIL_BYTES)}
+        options = {"container": tail.container, "timestamps": "true", "tailLines": str(lines), "limitBytes": str(size)}
         try:
-            return await self._kube.get(
-                where, options | {"tailLines": str(lines)} | query, accept="*/*", seconds=LOG_SECONDS
-            )
+            return await self._kube.get(where, options | query, accept="*/*", seconds=LOG_SECONDS)
         except KubeError as error:
             if error.status not in {400, 404}:  # it waits to start again, or its last run was removed
                 raise
