@@ -281,7 +281,7 @@ class LogReader:
         async with self._large:
             answers.append(await self._get(tail, query, lines, LARGE_BYTES))
             while len(answers[-1]) >= LARGE_BYTES and lines > 1:
-                lines //= 8
+                lines = max(1, lines // 8)
                 answers[-1] = await self._get(tail, query, lines, LARGE_BYTES)
         return answers
 
