@@ -11,16 +11,24 @@ import pytest_asyncio
 from tests.bed.bed import Bed
 from tests.bed.controlplane import KUBECTL
 from tests.bed.kube import path
+from tests.bed.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
 
 @pytest_asyncio.fixture(scope="session")
-async def bed() -> AsyncIterator[Bed]:
-    """A control plane with two nodes and the CRD, shared by all tests: leave other namespaces alone."""
-    async with Bed.start(nodes=2) as bed:
+async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
+    """A control plane with two nodes and the CRD, shared by all tests: leave other namespaces alone.
+
+    In the end no token may be in anything that an operator wrote in all that time (INV-7).
+    """
+    written = Written(tmp_path_factory.mktemp("written"))
+    async with Bed.start(nodes=2, more={"kube-apiserver": written.flags()}) as bed:
         yield bed
+        assert written.found(bed.operator_logs, bed.telegram.tokens) == []
+        operators = [log for log in bed.operator_logs if "Pinned" in log.read_text(errors="replace")]
+        assert written.requests or not operators, "operators wrote something, and the audit log has nothing of it"
 
 
 @pytest_asyncio.fixture

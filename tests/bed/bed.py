@@ -114,16 +114,22 @@ class Bed:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, *, nodes: int = 1, crd: bool = True, backoff: float = 1.0, orphan_delay: float = ORPHAN_DELAY
+        cls,
+        *,
+        nodes: int = 1,
+        crd: bool = True,
+        backoff: float = 1.0,
+        orphan_delay: float = ORPHAN_DELAY,
+        more: Mapping[str, Sequence[str]] | None = None,
     ) -> AsyncIterator[Bed]:
         """Start everything, until the block ends. Nothing is left then.
 
         `backoff` is the first pause in seconds before a container is restarted once more; a kubelet's is 10. With
-        `crd` the TelegramBot is installed and served.
+        `crd` the TelegramBot is installed and served. `more` are flags as `ControlPlane.start` takes them.
         """
         async with AsyncExitStack() as held:
             telegram = await held.enter_async_context(Emulator.start())
-            cp = await held.enter_async_context(ControlPlane.start())
+            cp = await held.enter_async_context(ControlPlane.start(more=more))
             kube = await held.enter_async_context(Kube.connect(cp.kubeconfig))
             environment = _kept() | {"TELEGRAM_API_URL": telegram.url, "PYTHONUNBUFFERED": "1"}
             bed = cls(cp, kube, telegram, [])
@@ -136,6 +142,11 @@ class Bed:
                 await bed.install_crd()
             await bed.until(bed._schedulable, what="the nodes take pods")
             yield bed
+
+    @property
+    def operator_logs(self) -> list[Path]:
+        """What operators have logged so far, and other commands printed: a file for each."""
+        return sorted(self.folder.glob("operator-*.log"))
 
     @property
     def node(self) -> Node:

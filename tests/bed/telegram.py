@@ -46,6 +46,7 @@ class Emulator:
         """A server that is not started; `brake` in seconds, for tests that do not want Telegram's 3."""
         self.url = ""
         self.bots: dict[str, Bot] = {}
+        self.tokens: set[str] = set()  # of all bots that ever were
         self.turned_away: list[str] = []  # who asked during an outage, by User-Agent
         self._brake = brake
         self._port = 0
@@ -78,6 +79,7 @@ class Emulator:
         """Register a bot with a fresh id and token."""
         bot = Bot.new(username, self._brake)
         self.bots[bot.token] = bot
+        self.tokens.add(bot.token)
         task = asyncio.get_running_loop().create_task(self._deliver(bot))
         self._deliveries.add(task)
         return bot

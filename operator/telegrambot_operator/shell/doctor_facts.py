@@ -24,7 +24,7 @@ from ..core.word import Me, Refused
 from .doctor_cluster import Cluster, Secret, secret
 from .doctor_telegram import ask
 from .kube import CONFIGMAPS, DEPLOYMENTS, MUTATING_BINDINGS, MUTATING_POLICIES, NODES, SECRETS
-from .logs import TAIL_BYTES, TAIL_LINES
+from .logs import LARGE_BYTES, LARGE_LINES, TAIL_BYTES, TAIL_LINES
 from .telegram import Telegram
 
 MOST_SECRETS = 5
@@ -197,10 +197,9 @@ class Gatherer:
 
     async def _log(self, pod: Pod, chosen: str | None, facts: Facts) -> Log | Gap:
         """The 409s of this run and of the one before, and the good signs of this one: its beginning may tell them."""
-        tail = Tail.of(pod, chosen)
-        query = {"container": tail.container, "tailLines": str(TAIL_LINES), "limitBytes": str(TAIL_BYTES)}
-        before = await self._cluster.log(pod, **query, previous="true") if tail.previous_unread else b""
-        now = await self._cluster.log(pod, **query) if tail.running else b""
+        tail = Tail.of(pod, chosen, _patterns(facts))
+        before = await self._tail(pod, tail.container, previous="true") if tail.previous_unread else b""
+        now = await self._tail(pod, tail.container) if tail.running else b""
         if isinstance(now, Gap):
             return now
         head: bytes | Gap = b""
@@ -209,6 +208,16 @@ class Gatherer:
         said = now + (head if isinstance(head, bytes) else b"")
         found = [each for text in (before, now) if isinstance(text, bytes) for each in _conflicts(pod, text, facts)]
         return Log(pod.name, (*found, *death_notes(pod, _patterns(facts))), polling_started(said), webhook_set(said))
+
+    async def _tail(self, pod: Pod, container: str, **options: str) -> bytes | Gap:
+        """The end of a log. A limit keeps the beginning of what was asked for, so of a full answer fewer lines are."""
+        text: bytes | Gap = b""
+        for lines, size in ((TAIL_LINES, TAIL_BYTES), (LARGE_LINES, LARGE_BYTES)):
+            query = {"container": container, "tailLines": str(lines), "limitBytes": str(size)}
+            text = await self._cluster.log(pod, **query, **options)
+            if isinstance(text, Gap) or len(text) < size:
+                break
+        return text
 
 
 def _patterns(facts: Facts) -> list[ConflictPattern]:

@@ -1,0 +1,70 @@
+"""Whether a token is in anything that operators have written in a run (INV-7).
+
+That is in a request, by the API server's audit log, which misses none, or in a log of their own.
+
+written = Written(folder)
+Bed.start(more={"kube-apiserver": written.flags()})
+written.found(logs, tokens)                            # where, as sentences without the token; nothing is expected
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+OPERATOR = "system:serviceaccount:telegrambot-operator:telegrambot-operator"
+_NO_ROTATION = "1000000"  # MiB
+
+
+class Written:
+    """The audit log of one API server, with the bodies of the operator's requests, in a folder of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        """The folder exists; the API server is started later, with `flags`."""
+        self._policy = folder / "audit-policy.json"
+        self._log = folder / "audit.log"
+
+    def flags(self) -> list[str]:
+        """The API server's flags that have it log all that the operator's ServiceAccount writes."""
+        writes = {"level": "Request", "users": [OPERATOR], "verbs": ["create", "update", "patch", "delete"]}
+        policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [writes, {"level": "None"}],
+        }
+        self._policy.write_text(json.dumps(policy))
+        return [
+            f"--audit-policy-file={self._policy}",
+            f"--audit-log-path={self._log}",
+            f"--audit-log-maxsize={_NO_ROTATION}",
+        ]
+
+    @property
+    def requests(self) -> int:
+        """How many requests there were."""
+        return sum(1 for _ in self._lines())
+
+    def found(self, logs: Iterable[Path], tokens: Iterable[str]) -> list[str]:
+        """Return where one of the tokens is, or the secret half of one."""
+        secrets = [token.partition(":")[2].encode() for token in tokens]
+        requests = [_request(line) for line in self._lines() if any(each in line for each in secrets)]
+        own = [log.name for log in logs if any(each in log.read_bytes() for each in secrets)]
+        return [f"a token is in {where}" for where in (*requests, *own)]
+
+    def _lines(self) -> Iterator[bytes]:
+        if self._log.exists():
+            with self._log.open("rb") as log:
+                yield from log
+
+
+def _request(line: bytes) -> str:
+    """Name a request of the audit log by its verb and object."""
+    event = json.loads(line)
+    target = event.get("objectRef", {})
+    resource = "/".join(target[each] for each in ("resource", "subresource") if target.get(each))
+    return f"{event['verb']} {resource} {target.get('namespace', '')}/{target.get('name', '')}"
