@@ -169,16 +169,16 @@ async def test_logs_are_left_alone_when_asked(bed: Bed, ns: str, operate: Operat
         assert [node.logs_asked_for for node in bed.nodes] == before
 
 
-async def test_what_a_bot_died_of_is_left_alone_too_when_asked(bed: Bed, ns: str, operate: Operate) -> None:
+async def test_what_a_bot_died_of_is_told_by_its_status_though_no_log_is_read(
+    bed: Bed, ns: str, operate: Operate
+) -> None:
     world = await World.make(bed, ns, adopt=False, token=False, env={"ON_CONFLICT": "exit"})
     world.spec["conflict"] = {"logs": False}
     world.bot.keep_webhook(HOOK)
     before = [node.logs_asked_for for node in bed.nodes]
     async with operate("--namespace", ns):
         await bed.apply(world.resource())
-        await world.says("Ready", "False", "CrashLoop")
-        assert (await world.condition("Conflicted"))["reason"] == "NoConflict"
-        assert "lastConflict" not in await world.status()
+        await world.says("Conflicted", "True", "WebhookActive", text=WEBHOOK_ACTIVE)
         assert [node.logs_asked_for for node in bed.nodes] == before
 
 

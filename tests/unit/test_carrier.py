@@ -209,6 +209,17 @@ def test_a_token_is_not_guarded_from_pods_that_do_not_get_the_label() -> None:
     assert set(written(todo(deployment=pinned(), admission=partly))) == {DEPLOYMENT, *SECRETS}
 
 
+def test_a_token_stays_guarded_until_the_template_has_the_lock_that_a_policy_failed_to_bring() -> None:
+    """Else its ReplicaSet, whose pods were refused so far, would make one that nothing holds back."""
+    failed = policies(failed="pod bot-a")
+    made = todo(deployment=plain(), admission=failed)
+    assert not set(written(made)) & set(SECRETS)
+    assert "template" in patches(made)[0]["spec"]
+    assert not set(written(todo(deployment=pinned(), admission=failed))) & set(SECRETS)
+    unlocked = todo(telegram_bot(spec=adopts(lock="None")), deployment=plain(), admission=failed)
+    assert {key: written(unlocked)[key] for key in SECRETS} == dict.fromkeys(SECRETS)
+
+
 # --- Letting go -----------------------------------------------------------------------------------------------------
 
 

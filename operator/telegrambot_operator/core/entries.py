@@ -10,7 +10,7 @@ from .carrier import Carrier, carrier
 from .observed import Bot, Observed
 from .records import Deployment, template_of
 from .release import calm, is_anothers, waits_for_an_end
-from .table import Entry, changes, secret_keys
+from .table import Entry, bots_of, changes, secret_keys
 
 
 def enter(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterator[Action]:
@@ -19,7 +19,7 @@ def enter(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterat
         yield from leave(seen)
         return
     entries = {bot.target: _entry(seen, bot, spec, count), **_still_needed(seen)}
-    guarded = secret_keys(spec) if _pods_wear_the_identity(seen, bot) else ()
+    guarded = secret_keys(spec) if _pods_wear_the_identity(seen, bot, spec) else ()
     yield from _write(seen, entries, dict.fromkeys(guarded, seen.identity))
 
 
@@ -54,11 +54,19 @@ def _replicas(deployment: Deployment | None, count: int) -> int | None:
     return count if pinned else None
 
 
-def _pods_wear_the_identity(seen: Observed, bot: Bot) -> bool:
-    """Whether every new pod of the bot has its label, without which the token is refused to it."""
+def _pods_wear_the_identity(seen: Observed, bot: Bot, spec: TelegramBotSpec) -> bool:
+    """Whether every new pod of the bot has its label, without which the token is refused to it.
+
+    Where the template is to get the lock that the policies have failed to bring, the token stays guarded until then: a
+    pod that is made meanwhile would have no lock.
+    """
     if by_admission(seen, bot):
         return True
-    return seen.deployment is not None and template_of(seen.deployment).metadata.labels.bot == seen.identity
+    if seen.deployment is None:
+        return False
+    guarded = any(bot.name in bots_of(key, seen.admission.table.get(key, "")) for key in secret_keys(spec))
+    about_to = guarded and template_lock(seen, bot, spec, seen.deployment) == seen.identity
+    return about_to or template_of(seen.deployment).metadata.labels.bot == seen.identity
 
 
 def _still_needed(seen: Observed) -> dict[str, Entry]:

@@ -377,11 +377,9 @@ class Observer:
         self._logs.follow(bot.key, tails, patterns, crowded=len(polling) > 1, troubled=_is_conflicted(bot))
 
     def _findings(self, bot: Bot, pods: Sequence[Pod], patterns: Sequence[ConflictPattern]) -> tuple[PodFinding, ...]:
-        if not _reads_logs(bot):
-            return ()
         mine = [pod for pod in pods if pod.metadata.namespace == bot.namespace]
         notes = [note for pod in mine for note in death_notes(pod, patterns)]
-        return (*self._logs.findings(bot.key), *notes)
+        return (*(self._logs.findings(bot.key) if _reads_logs(bot) else ()), *notes)
 
     def _spans(self, identity: str, pods: Sequence[Pod], now: datetime) -> tuple[PodSpan, ...]:
         living = [known for pod in pods if (known := span(pod)) is not None]
@@ -394,7 +392,7 @@ def _nodes_of(claim: Claim | None, ended: Mapping[str, Vanished | None]) -> set[
 
 
 def _reads_logs(bot: Bot) -> bool:
-    """Whether the user lets the bot's logs be read. A termination message is a piece of a log as well."""
+    """Whether the user lets the bot's logs be read. A termination message stands in the pod's status anyway."""
     return bot.spec is not None and bot.spec.conflict.logs
 
 
