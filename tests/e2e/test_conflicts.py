@@ -188,7 +188,8 @@ async def test_a_conflict_from_before_the_operator_ran_is_not_news(bed: Bed, ns:
     await bed.apply(world.plain(replicas=2))
     await bed.until(lambda: world.bot.conflicts, what="a 409")
     async with operate():
-        await world.guarded()
+        await bed.apply(world.resource())  # the Deployment stays as it is, so that the log of each pod can be read
+        await world.settled()
     before = json.dumps((await world.status())["lastConflict"])
     async with operate():
         await world.edit(conflict={"clearAfterSeconds": 2})
