@@ -90,6 +90,7 @@ async def _on_its_way_out(world: World, pod: str) -> bool:
 
 async def add_a_second_telegrambot(world: World) -> None:
     """Another TelegramBot with the same token, as the first is: for a Deployment that was at 0 and is scaled to 1."""
+    await world.a_second_older()  # of two made in one second the uid decides, and the bot may move once
     if not world.adopt:
         await world.bed.apply(world.resource("second"))
         return
