@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tests.bed import audit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
-_NO_ROTATION = "1000000"  # MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +57,19 @@ class AuditLog:
 
     def __init__(self, folder: Path) -> None:
         """The folder exists; the API server is started later, with `flags`."""
-        self._policy = folder / "audit-policy.json"
-        self._path = folder / "audit.log"
+        self._folder = folder
+        self._path = audit.log_in(folder)
         self._read_to = 0
         self._requests: dict[str, Request] = {}
         self._by_name: defaultdict[tuple[str, str], list[Request]] = defaultdict(list)
 
     def flags(self, users: Sequence[str]) -> list[str]:
         """The API server's flags that have it log these users' requests, and every scaling; without their bodies."""
-        policy = {
-            "apiVersion": "audit.k8s.io/v1",
-            "kind": "Policy",
-            "omitStages": ["RequestReceived"],
-            "rules": [
-                {"level": "Metadata", "users": users},
-                {"level": "Metadata", "resources": [{"group": "apps", "resources": ["deployments/scale"]}]},
-                {"level": "None"},
-            ],
-        }
-        self._policy.write_text(json.dumps(policy))
-        return [
-            f"--audit-policy-file={self._policy}",
-            f"--audit-log-path={self._path}",
-            f"--audit-log-maxsize={_NO_ROTATION}",
+        rules = [
+            {"level": "Metadata", "users": users},
+            {"level": "Metadata", "resources": [{"group": "apps", "resources": ["deployments/scale"]}]},
         ]
+        return audit.flags(self._folder, rules)
 
     def first(self, kind: str, name: str, since: float) -> Request | None:
         """The first request of this kind for an object of this name, by anybody, that came in no earlier than then."""

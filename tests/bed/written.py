@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tests.bed import audit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 OPERATOR = "system:serviceaccount:telegrambot-operator:telegrambot-operator"
-_NO_ROTATION = "1000000"  # MiB
 
 
 class Written:
@@ -25,24 +26,13 @@ class Written:
 
     def __init__(self, folder: Path) -> None:
         """The folder exists; the API server is started later, with `flags`."""
-        self._policy = folder / "audit-policy.json"
-        self._log = folder / "audit.log"
+        self._folder = folder
+        self._log = audit.log_in(folder)
 
     def flags(self) -> list[str]:
         """The API server's flags that have it log all that the operator's ServiceAccount writes."""
         writes = {"level": "Request", "users": [OPERATOR], "verbs": ["create", "update", "patch", "delete"]}
-        policy = {
-            "apiVersion": "audit.k8s.io/v1",
-            "kind": "Policy",
-            "omitStages": ["RequestReceived"],
-            "rules": [writes, {"level": "None"}],
-        }
-        self._policy.write_text(json.dumps(policy))
-        return [
-            f"--audit-policy-file={self._policy}",
-            f"--audit-log-path={self._log}",
-            f"--audit-log-maxsize={_NO_ROTATION}",
-        ]
+        return audit.flags(self._folder, [writes])
 
     @property
     def requests(self) -> int:

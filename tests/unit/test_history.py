@@ -1,7 +1,6 @@
 """Who ran lately: a 409 is read after the fact, when the pod that caused it may be gone already."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +8,7 @@ from telegrambot_operator.core.records import Pod
 from telegrambot_operator.core.turn import Vanished
 from telegrambot_operator.shell import history as module
 from telegrambot_operator.shell.history import KEPT, KEPT_ENDS, KEPT_PER_BOT, History
+from tests.unit.clock import Clock
 from tests.unit.worlds import IDENTITY, NOW, ended, held, pod, running
 
 
@@ -64,15 +64,6 @@ def test_a_crowd_is_not_remembered_whole() -> None:
 
 
 # --- Pods that have vanished ------------------------------------------------------------------------------------------
-
-
-class Clock(SimpleNamespace):
-    """A steady clock that stands still until a test moves it."""
-
-    seconds: float = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

@@ -7,21 +7,12 @@ import pytest
 
 from telegrambot_operator.shell import report
 from telegrambot_operator.shell.report import TOGETHER_SECONDS, Reporter
+from tests.unit.clock import Clock
 from tests.unit.worlds import telegram_bot
 
 BEFORE = {"pod": "bot-a"}
 BOT = telegram_bot(status=BEFORE)
 MOMENT = TOGETHER_SECONDS / 4
-
-
-class Clock:
-    """A steady clock that moves when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -45,14 +36,14 @@ def test_what_changes_waits_for_what_else_changes_but_not_for_longer(reporter: R
     for number in range(4):
         left = TOGETHER_SECONDS - number * MOMENT
         assert reporter.seconds_to_wait(BOT, {"pod": f"bot-{number}"}) == pytest.approx(left)
-        clock.now += MOMENT
-    clock.now += MOMENT / 10
+        clock.seconds += MOMENT
+    clock.seconds += MOMENT / 10
     assert reporter.seconds_to_wait(BOT, {"pod": "bot-4"}) is None
 
 
 def test_what_changes_back_was_never_news(reporter: Reporter, clock: Clock) -> None:
     assert reporter.seconds_to_wait(BOT, {"pod": "bot-b"}) == pytest.approx(TOGETHER_SECONDS)
-    clock.now += TOGETHER_SECONDS
+    clock.seconds += TOGETHER_SECONDS
     assert reporter.seconds_to_wait(BOT, BEFORE) is None
     assert reporter.seconds_to_wait(BOT, {"pod": "bot-b"}) == pytest.approx(TOGETHER_SECONDS)
 
@@ -60,5 +51,5 @@ def test_what_changes_back_was_never_news(reporter: Reporter, clock: Clock) -> N
 def test_a_bot_that_is_gone_is_forgotten(reporter: Reporter, clock: Clock) -> None:
     reporter.seconds_to_wait(BOT, {"pod": "bot-b"})
     reporter.forget(BOT.key)
-    clock.now += TOGETHER_SECONDS
+    clock.seconds += TOGETHER_SECONDS
     assert reporter.seconds_to_wait(BOT, {"pod": "bot-b"}) == pytest.approx(TOGETHER_SECONDS)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..api.models import SecretKeyRef
+from .records import Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class DeletePod:
     proven: bool = False  # that no process of it is left
     by_silence: bool = False  # ... as long as Telegram is silent
     deaf: bool = False  # it serves, and fetches no updates
+
+    @classmethod
+    def of(cls, pod: Pod, reason: str, why: str, *, force: bool = False) -> "DeletePod":
+        """Return the delete of a pod as it was seen."""
+        meta = pod.metadata
+        return cls(meta.namespace, meta.name, meta.uid, meta.resource_version, force, reason, why)
 
 
 @dataclass(frozen=True, slots=True)

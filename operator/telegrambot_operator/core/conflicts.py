@@ -14,8 +14,8 @@ from ..api.models import SecretKeyRef
 from ..names import Reason
 from .evidence import ConflictKind
 from .observed import Observed, PodFinding, PodSpan, Rival
-from .records import template_of
 from .strays_search import Question, Stray, Victim
+from .targets import chosen_container, container_of
 
 # Telegram answers a conflict that follows another within 3 s only 3 s later (tdlib/telegram-bot-api, Client.cpp).
 ANSWERED_LATE = timedelta(seconds=4)
@@ -270,10 +270,7 @@ def _victim(run: Conflicts, seen: Observed) -> Victim | None:
     bot, spec = seen.bot, seen.bot.spec if seen.bot else None
     if pod is None or bot is None or spec is None or not spec.conflict.logs:
         return None
-    listed = [each.name for each in pod.spec.containers]
-    of_template = template_of(seen.deployment).metadata.annotations.container if seen.deployment else None
-    chosen = bot.container or of_template
-    return Victim(pod.name, pod.uid, chosen if chosen in listed else next(iter(listed), ""))
+    return Victim(pod.name, pod.uid, container_of(pod, chosen_container(bot, seen.deployment)))
 
 
 def _was_staying(span: PodSpan, alive: list[PodSpan], at: datetime) -> bool:

@@ -6,6 +6,7 @@ began. Each further restart waits twice as long, and after the third without suc
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..api.models import NotPollingPolicy, TelegramBotSpec
@@ -34,16 +35,7 @@ def restart(seen: Observed, spec: TelegramBotSpec, run: Conflicts | None, now: d
         f"Pod {pod.name} is restarted: {waiting_sentence(word.waiting)} at Telegram, and none was fetched for "
         f"{spec.not_polling.after_seconds} s."
     )
-    yield DeletePod(
-        namespace=pod.metadata.namespace,
-        pod=pod.name,
-        uid=pod.uid,
-        resource_version=pod.metadata.resource_version,
-        force=False,
-        reason=EventReason.NOT_POLLING_RESTARTED,
-        why=why,
-        deaf=True,
-    )
+    yield replace(DeletePod.of(pod, EventReason.NOT_POLLING_RESTARTED, why), deaf=True)
 
 
 def seconds_until_again(seen: Observed, spec: TelegramBotSpec, now: datetime) -> float | None:

@@ -13,7 +13,7 @@ from .classify import Life, life
 from .doctor_facts import Gap
 from .doctor_uses import User, secrets_in, tokens_in
 from .observed import Bot
-from .ownership import belongs, deployment_of
+from .ownership import belongs, owner_of
 from .records import Autoscaler, Deployment, Pod, parse_deployment, parse_pod
 from .strays import PodParts
 
@@ -176,11 +176,3 @@ class Census:
 
 def _known(found: tuple[T, ...] | Gap) -> tuple[T, ...]:
     return () if isinstance(found, Gap) else found
-
-
-def owner_of(pod: Pod) -> str:
-    """Return what a pod belongs to, as "Kind name": its Deployment rather than the ReplicaSet; "" for nobody's."""
-    deployment, owner = deployment_of(pod), pod.metadata.controller
-    if deployment:
-        return f"Deployment {deployment}"
-    return f"{owner.kind} {owner.name}" if owner else ""

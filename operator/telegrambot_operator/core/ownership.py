@@ -19,6 +19,14 @@ def deployment_of(pod: Pod) -> str:
     return owner.name.removesuffix(made) if owner is not None and of_one else ""
 
 
+def owner_of(pod: Pod) -> str:
+    """Return who would make the pod anew, as "Kind name": its Deployment rather than the ReplicaSet; "" for nobody."""
+    deployment, owner = deployment_of(pod), pod.metadata.controller
+    if deployment:
+        return f"Deployment {deployment}"
+    return f"{owner.kind} {owner.name}" if owner else ""
+
+
 def named_in(namespace: str, pod: Pod) -> str:
     """Name a pod to readers of a namespace; one of another only by that fact: they may not be allowed to know more."""
     return pod.name if pod.metadata.namespace == namespace else "one in another namespace"

@@ -268,19 +268,8 @@ def _delete_extras(seen: Observed, removable: list[Pod]) -> Iterator[Action]:
     if seen.deployment is not None and not seen.deployment.settled:
         return
     for pod in removable:
-        yield _delete(pod, "DuplicateDeleted", f"Pod {pod.name} is deleted: it is a second pod of bot {seen.identity}.")
-
-
-def _delete(pod: Pod, reason: str, why: str, *, force: bool = False) -> DeletePod:
-    return DeletePod(
-        namespace=pod.metadata.namespace,
-        pod=pod.name,
-        uid=pod.uid,
-        resource_version=pod.metadata.resource_version,
-        force=force,
-        reason=reason,
-        why=why,
-    )
+        why = f"Pod {pod.name} is deleted: it is a second pod of bot {seen.identity}."
+        yield DeletePod.of(pod, "DuplicateDeleted", why)
 
 
 def _delete_strays(seen: Observed, spec: TelegramBotSpec, run: Conflicts | None) -> Iterator[Action]:
@@ -323,7 +312,7 @@ def _may_be_forced(pod: Pod, verdict: Death, seen: Observed, spec: TelegramBotSp
 def _force(pod: Pod, verdict: Death) -> DeletePod:
     unproven = "" if verdict.proven else " This is not proven to be safe; stuckPods.policy: Force asks for it."
     why = f"Pod {pod.name} hung in Terminating and is force-deleted: {because(verdict)}.{unproven}"
-    made = _delete(pod, "StuckPodForceDeleted", why, force=True)
+    made = DeletePod.of(pod, "StuckPodForceDeleted", why, force=True)
     return replace(made, proven=verdict.proven, by_silence=verdict is Death.SILENT)
 
 
@@ -347,7 +336,7 @@ def _delete_remains(seen: Observed) -> Iterator[Action]:
         if belongs(pod, deployment) and not pod.deleting and life(pod) is Life.DEAD:
             state = pod.status.reason or pod.status.phase
             why = f"Pod {pod.name} ({state}) is deleted: the rollout could hang on it."
-            yield _delete(pod, "RemainsDeleted", why)
+            yield DeletePod.of(pod, "RemainsDeleted", why)
 
 
 def _next_deadline(

@@ -18,7 +18,7 @@ from .classify import may_poll
 from .conflicts import STILL_THERE, Conflicts
 from .observed import Bot, Observed
 from .strays_search import TOLD_AT_MOST, Question
-from .webhooks import Hook
+from .webhooks import Hook, leading_to
 from .word import Word
 
 # A repair that is undone within this time was undone by somebody.
@@ -146,10 +146,10 @@ def fix(seen: Observed, bot: Bot, spec: TelegramBotSpec, found: Repairing | None
     url, host = wanted_url(spec), seen.word.host
     if url is None:
         reason = EventReason.WEBHOOK_DELETED
-        why = f"The webhook{_to(host)} is deleted, so that the bot can poll; no update is lost."
+        why = f"The webhook{leading_to(host)} is deleted, so that the bot can poll; no update is lost."
     else:
         reason = EventReason.WEBHOOK_SET
-        before = f"was set{_to(host)}" if seen.word.hook is Hook.OTHER else "was missing"
+        before = f"was set{leading_to(host)}" if seen.word.hook is Hook.OTHER else "was missing"
         why = f"The webhook {before} and is set as spec.webhook.url says, without a secret_token; no update is lost."
     yield FixWebhook(bot.namespace, seen.identity, spec.token.secret_key_ref, bot.generation, url, reason, why)
 
@@ -160,7 +160,3 @@ def seconds_until_again(seen: Observed, found: Repairing | None, now: datetime) 
     if last is None or found is None or found.verdict is not Repairs.REFUSED:
         return None
     return (last.at + TRY_AGAIN - now).total_seconds()
-
-
-def _to(host: str) -> str:
-    return f" to {host}" if host else ""

@@ -14,7 +14,7 @@ import msgspec
 
 from ..api.models import SecretKeyRef
 from .classify import Life, life
-from .ownership import deployment_of
+from .ownership import deployment_of, owner_of
 from .records import ContainerStatus, Pod, Record, parse_pod
 from .strays import Use, Wanted, may_use, parse_parts, uses
 
@@ -171,17 +171,9 @@ def _stray(pod: Pod, found: Iterable[Use], told: Mapping[str, ContainerStatus], 
         ended=None if None in ends else max(end for end in ends if end is not None),
         deleting=pod.deleting,
         worn=meta.labels.bot or "",
-        controller=_controller(pod),
+        controller=owner_of(pod),
         sure=use.sure,
     )
-
-
-def _controller(pod: Pod) -> str:
-    """Name who would make the pod anew: its Deployment, or what controls it."""
-    deployment, owner = deployment_of(pod), pod.metadata.controller
-    if deployment:
-        return f"Deployment {deployment}"
-    return f"{owner.kind} {owner.name}" if owner else ""
 
 
 def _lived(pod: Pod, status: ContainerStatus) -> tuple[datetime, datetime | None]:

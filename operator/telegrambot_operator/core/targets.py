@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from .. import names
 from .evidence import ConflictPattern
 from .lifetimes import told_at_death
-from .records import ContainerStatus, Pod
+from .observed import Bot
+from .records import ContainerStatus, Deployment, Pod, template_of
 
 # How long a bot counts as just started: libraries take some seconds until they poll, and images to unpack.
 YOUNG = timedelta(seconds=60)
@@ -36,7 +37,7 @@ class Tail:
     @classmethod
     def of(cls, pod: Pod, chosen: str | None, patterns: Sequence[ConflictPattern] = ()) -> "Tail":
         """Return the tail of the pod's chosen container, else of its first one."""
-        name = _container(pod, chosen)
+        name = container_of(pod, chosen)
         statuses = pod.status.container_statuses + pod.status.init_container_statuses
         status = next((each for each in statuses if each.name == name), ContainerStatus())
         running, last = status.state.running, status.last_state.terminated
@@ -71,7 +72,14 @@ class Tail:
         return self.started is None or now - self.started < YOUNG
 
 
-def _container(pod: Pod, chosen: str | None) -> str:
+def chosen_container(bot: Bot | None, deployment: Deployment | None) -> str | None:
+    """Return the container whose log is read, as the TelegramBot or else the pod template names it; None for none."""
+    named = bot.container if bot else None
+    return named or (template_of(deployment).metadata.annotations.container if deployment else None)
+
+
+def container_of(pod: Pod, chosen: str | None) -> str:
+    """Return the pod's container of that name, else its first one; "" where it lists none."""
     listed = [each.name for each in pod.spec.containers]
     return chosen if chosen and chosen in _all(pod) else (listed[0] if listed else "")
 

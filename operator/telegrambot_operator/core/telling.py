@@ -7,7 +7,7 @@ from .conflicts import Conflicts
 from .deafness import gave_up, restarts
 from .remedy import Repairs
 from .view import Verdict, View, no
-from .webhooks import Hook, host_of
+from .webhooks import Hook, host_of, leading_to
 from .word import Word, waiting_sentence
 
 BY_HAND = {
@@ -25,7 +25,7 @@ def webhook_in_the_way(view: View) -> str:
     if not view.pollers or view.plan.hold is not None or view.plan.repairing is None:
         return ""
     pods = ", ".join(sorted(pod.name for pod in view.pollers if pod.metadata.namespace == view.bot.namespace))
-    hook = f"a webhook{_to(word.host)} is set at Telegram, which answers 409 to each getUpdates of pod {pods}"
+    hook = f"a webhook{leading_to(word.host)} is set at Telegram, which answers 409 to each getUpdates of pod {pods}"
     return f"{hook}; {_advice(view)}"
 
 
@@ -58,10 +58,6 @@ def _advice(view: View) -> str:
         case Repairs.NOW:
             return "it is being repaired"
     return found.why if found else ""
-
-
-def _to(host: str) -> str:
-    return f" to {host}" if host else ""
 
 
 # --- A pod that serves ----------------------------------------------------------------------------------------------
@@ -135,7 +131,7 @@ def under_repair(view: View) -> str:
     if spec is None or word is None or view.plan.hold is not None or spec.suspend:
         return ""
     if found is not None and not found.person:
-        return f"the webhook{_to(word.host)} is not as the spec has it; {_advice(view)}"
+        return f"the webhook{leading_to(word.host)} is not as the spec has it; {_advice(view)}"
     return _deaf_sentence(view, word) if word.deaf and restarts(spec) and not gave_up(view.seen) else ""
 
 

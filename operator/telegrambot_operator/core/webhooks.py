@@ -68,3 +68,8 @@ def without_address(text: str, url: str) -> str:
     for part in sorted(secrets, key=len, reverse=True):
         line = line.replace(part, REDACTED)
     return redact(line)[:LONGEST_WORDS]
+
+
+def leading_to(host: str) -> str:
+    """Return the rest of a sentence about a webhook: where it leads to, "" where that is not known."""
+    return f" to {host}" if host else ""

@@ -1,7 +1,7 @@
 """What the doctor reads of a cluster: bounded, paged, with the caller's rights; what they do not allow is a `Gap`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,14 +12,13 @@ from ..core.doctor_facts import Gap
 from ..core.observed import Bot
 from ..core.records import Pod, parse_autoscaler
 from .kube import AUTOSCALERS, BOTS, DEPLOYMENTS, PODS, Kube, KubeError, path
+from .live import each
 
 T = TypeVar("T")
 Secret = dict[str, Any]
 
-REQUEST_SECONDS = 15.0
 LOG_SECONDS = 5.0  # a node that does not answer must not keep a person waiting
 LIST_SECONDS = 60.0
-PAGE = "500"
 
 
 class NoSuchKindError(Exception):
@@ -44,7 +43,7 @@ class Cluster:
     ) -> T | Gap | None:
         """Return an object, None where there is none."""
         try:
-            return parse(await self._kube.get(path(resource, namespace, name), seconds=REQUEST_SECONDS))
+            return parse(await self._kube.get(path(resource, namespace, name)))
         except KubeError as error:
             where = f" in namespace {namespace}" if namespace else ""
             return None if error.status == 404 else gap(error, "get", _plural(resource), where)
@@ -53,7 +52,8 @@ class Cluster:
         """Return the objects of a namespace or of all, read page by page. Raises NoSuchKindError."""
         try:
             async with asyncio.timeout(LIST_SECONDS):
-                return tuple([each async for each in self._pages(resource, parse, namespace)])
+                # Parsed one by one: a page as it comes takes thirty times as much memory.
+                return tuple([parse(item) async for item in each(self._kube, path(resource, namespace))])
         except KubeError as error:
             if error.status == 404:
                 raise NoSuchKindError from None
@@ -61,18 +61,6 @@ class Cluster:
             return gap(error, "list", _plural(resource), where)
         except TimeoutError:
             return Gap(f"to list {_plural(resource)} took longer than {LIST_SECONDS:g} s")
-
-    async def _pages(self, resource: str, parse: Callable[[bytes], T], namespace: str | None) -> AsyncIterator[T]:
-        """Yield them parsed: a page as it comes takes thirty times as much memory."""
-        query = {"limit": PAGE}
-        while True:
-            data = await self._kube.get(path(resource, namespace), query, seconds=REQUEST_SECONDS)
-            page = msgspec.json.decode(data, type=_Page)
-            for item in page.items:
-                yield parse(bytes(item))
-            if not page.metadata.next:
-                return
-            query["continue"] = page.metadata.next
 
     async def log(self, pod: Pod, **query: str) -> bytes | Gap:
         """Return a piece of a pod's log, with the kubelet's timestamps."""
@@ -105,15 +93,6 @@ class Cluster:
         except NoSuchKindError:
             return (), None
         return found, found if isinstance(found, Gap) else None
-
-
-class _Metadata(msgspec.Struct):
-    next: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct):
-    metadata: _Metadata
-    items: list[msgspec.Raw] = []
 
 
 def telegram_bot(data: bytes) -> Bot:

@@ -16,10 +16,10 @@ from ..core.doctor_uses import holders, others, place_of, rivals, secrets_named,
 from ..core.evidence import ConflictPattern, compile_pattern, polling_started, read_conflicts, webhook_set
 from ..core.lifetimes import death_notes
 from ..core.observed import Bot, PodFinding, TokenState, TokenView
-from ..core.records import Deployment, Node, Pod, parse_config_map, parse_node, parse_policy, template_of
+from ..core.records import Deployment, Node, Pod, parse_config_map, parse_node, parse_policy
 from ..core.strays import PodParts, Wanted
 from ..core.table import Entry, parse
-from ..core.targets import Tail
+from ..core.targets import Tail, chosen_container
 from ..core.word import Me, Refused
 from .doctor_cluster import Cluster, Secret, secret
 from .doctor_telegram import ask
@@ -256,6 +256,4 @@ def _container(facts: Facts) -> str | None:
     """The container whose log is the bot's: the one that is named, else the first that is given the token."""
     if not isinstance(facts.deployment, Deployment):
         return None
-    named = facts.bot.container if facts.bot else None
-    named = named or template_of(facts.deployment).metadata.annotations.container
-    return named or next(iter(facts.holders), None)
+    return chosen_container(facts.bot, facts.deployment) or next(iter(facts.holders), None)

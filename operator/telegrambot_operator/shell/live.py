@@ -1,6 +1,6 @@
 """Reads objects live, past every cache, and looks for a pod that held the turn and has vanished."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -39,21 +39,35 @@ async def read(kube: Kube, resource: str, where: str, parse: Callable[[bytes], T
         raise
 
 
+class _ListMeta(msgspec.Struct):
+    next: str = msgspec.field(default="", name="continue")
+
+
 class _Page(msgspec.Struct):
-    metadata: dict[str, object]
+    metadata: _ListMeta
     items: list[msgspec.Raw] = []
 
 
-async def items(kube: Kube, where: str, **selectors: str) -> list[bytes]:
-    """Return the objects of a consistent list, page by page, as JSON. Raises KubeError."""
-    query = {**selectors, "limit": "500"}
-    found: list[bytes] = []
+_PAGE = msgspec.json.Decoder(_Page)
+
+
+async def each(
+    kube: Kube, where: str, selectors: Mapping[str, str] | None = None, *, page: int = 500
+) -> AsyncIterator[bytes]:
+    """Yield the objects of a consistent list as JSON, a page in memory at a time. Raises KubeError."""
+    query = {**(selectors or {}), "limit": str(page)}
     while True:
-        page = msgspec.json.decode(await kube.get(where, query), type=_Page)
-        found += [bytes(item) for item in page.items]
-        if not page.metadata.get("continue"):
-            return found
-        query["continue"] = str(page.metadata["continue"])
+        found = _PAGE.decode(await kube.get(where, query))
+        for item in found.items:
+            yield bytes(item)
+        if not found.metadata.next:
+            return
+        query["continue"] = found.metadata.next
+
+
+async def items(kube: Kube, where: str, **selectors: str) -> list[bytes]:
+    """Return the objects of a consistent list as JSON. Raises KubeError."""
+    return [item async for item in each(kube, where, selectors)]
 
 
 class Holders:

@@ -30,7 +30,7 @@ from ..core.records import (
     parse_replica_set,
     template_of,
 )
-from ..core.targets import Tail
+from ..core.targets import Tail, chosen_container
 from ..core.turn import Claim, Vanished
 from ..core.turns import held_of
 from ..names import ConditionType
@@ -371,7 +371,7 @@ class Observer:
         self, bot: Bot, deployment: Deployment | None, pods: Sequence[Pod], patterns: Sequence[ConflictPattern]
     ) -> None:
         wanted = pods if _reads_logs(bot) else []
-        chosen = bot.container or (template_of(deployment).metadata.annotations.container if deployment else None)
+        chosen = chosen_container(bot, deployment)
         polling = [pod for pod in wanted if may_poll(pod)]
         tails = [Tail.of(pod, chosen, patterns) for pod in polling if pod.metadata.namespace == bot.namespace]
         self._logs.follow(bot.key, tails, patterns, crowded=len(polling) > 1, troubled=_is_conflicted(bot))

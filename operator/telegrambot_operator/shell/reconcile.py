@@ -85,15 +85,16 @@ class Guard:
         self.observer = Observer(kube, self.bots, caches, self.logs, self.turns, self.tables)
         self.pods.last_seen = self.observer.history.saw_the_last_of
         self.pace = Pace()
+        tokens = Tokens(kube)
         self.silences = Silences(
             Telegram(settings.telegram_api_url),
-            Tokens(kube),
+            tokens,
             settings.silence_seconds,
             self.pods.store.by,
             self.queue.add,
         )
-        self.words = Words(Telegram(settings.telegram_api_url), Tokens(kube), self.turns.pods_of, self.queue.add)
-        self.strays = Strays(kube, Tokens(kube), settings.namespaces, self.queue.add, self.queue.add_after)
+        self.words = Words(Telegram(settings.telegram_api_url), tokens, self.turns.pods_of, self.queue.add)
+        self.strays = Strays(kube, tokens, settings.namespaces, self.queue.add, self.queue.add_after)
         self.executor = Executor(
             kube,
             caches,

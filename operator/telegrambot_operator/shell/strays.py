@@ -12,11 +12,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-
-import msgspec
 
 from ..api.models import SecretKeyRef
 from ..core.actions import Action, DeletePod
@@ -25,7 +23,7 @@ from ..core.strays import Wanted
 from ..core.strays_search import Crowd, Question, Search, Stray, Victim, look_at, merged
 from .bots import Key
 from .kube import PODS, Kube, KubeError, path
-from .live import pod_list
+from .live import each, pod_list
 from .tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -168,7 +166,7 @@ class Strays:
         """Look through the bot's own namespace, and through all others where that shows nobody. Raises KubeError."""
         async with self._slots:
             wanted, found.left_out = await self._wanted(question.namespace, secret)
-            async for pod in pods(self._kube, path(PODS, question.namespace)):
+            async for pod in each(self._kube, path(PODS, question.namespace), page=PAGE):
                 found.take(look_at(pod, question, wanted))
         if not found.strays and wanted.token is not None:
             await self._everywhere.look(question, wanted, found)
@@ -250,31 +248,6 @@ class _Walks:
             await self._through(walk, path(PODS, namespace))
 
     async def _through(self, walk: _Walk, where: str) -> None:
-        async for pod in pods(self._kube, where):
+        async for pod in each(self._kube, where, page=PAGE):
             for question, wanted, found in walk.asked:
                 found.take(look_at(pod, question, wanted))
-
-
-class _ListMeta(msgspec.Struct):
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] = []
-
-
-_pages = msgspec.json.Decoder(_Page)
-
-
-async def pods(kube: Kube, where: str) -> AsyncIterator[bytes]:
-    """Yield the JSON of each pod, a page in memory at a time. Raises KubeError."""
-    query = {"limit": str(PAGE)}
-    while True:
-        page = _pages.decode(await kube.get(where, query))
-        for item in page.items:
-            yield bytes(item)
-        if not page.metadata.continue_:
-            return
-        query["continue"] = page.metadata.continue_
-        await asyncio.sleep(0)  # a long list must not hold up the passes
