@@ -84,6 +84,14 @@ control-plane: install  ## The control plane of the tests: built once (5 to 10 m
 bots: install  ## The bot libraries of the tests: installed once (about a minute), then cached for this user
 	@$(PY) -m tests.bed.botenv
 
+.PHONY: tools
+tools: install  ## Helm, promtool and actionlint: built once (about 8 minutes), then cached for this user
+	@$(PY) -m tests.bed.tools
+
+.PHONY: helm
+helm: install
+	@$(PY) -m tests.bed.tools helm
+
 .PHONY: clean
 clean:  ## Remove what make put into this folder; the per-user cache stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

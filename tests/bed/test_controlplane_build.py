@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bed import controlplane_build as build
+from tests.bed import gobuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,7 @@ def test_without_a_go_that_is_new_enough_the_wheel_is_taken(
 ) -> None:
     program = tmp_path / "bin" / "go"
     wheel = program.rename(tmp_path / "go-of-the-wheel")
-    monkeypatch.setattr(build, "_go_wheel", lambda: build._Go(wheel, scratch=tmp_path / "scratch"))
+    monkeypatch.setattr(gobuild, "_go_wheel", lambda _: gobuild.Go(wheel, scratch=tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     if go is not None:
         _script(program, go)
