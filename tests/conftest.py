@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from tests.bed import rights
 from tests.bed.bed import Bed
 from tests.bed.controlplane import KUBECTL
 from tests.bed.kube import path
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
     """A control plane with two nodes and the CRD, shared by all tests: leave other namespaces alone.
 
-    In the end no token may be in anything that an operator wrote in all that time (INV-7).
+    In the end no token may be in anything that an operator wrote in all that time (INV-7), and whoever ran as the
+    operator's account had every right that it asked for: a test that takes one away does it to an account of its own.
     """
     written = Written(tmp_path_factory.mktemp("written"))
     async with Bed.start(nodes=2, more={"kube-apiserver": written.flags()}) as bed:
@@ -29,6 +31,7 @@ async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
         assert written.found(bed.operator_logs, bed.telegram.tokens) == []
         operators = [log for log in bed.operator_logs if "Pinned" in log.read_text(errors="replace")]
         assert written.requests or not operators, "operators wrote something, and the audit log has nothing of it"
+        assert "\n".join(rights.refused(written.events(), bed.cp.outages)) == ""
 
 
 @pytest_asyncio.fixture

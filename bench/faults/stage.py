@@ -5,24 +5,23 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.apiserver.admission import FOLDER
 from tests.bed.bed import Bed
+from tests.bed.installation import Installation
 from tests.bed.kube import path
 from tests.e2e.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from bench.faults.variants import Variant
     from tests.bed.bed import Operator
     from tests.e2e.world import Object
 
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-NAME = "telegrambot-operator"
 PAIR = "bed/pair"  # the label of nodes that belong together
 GRACE = 10  # seconds that a pod may take to stop
 EVICTED_AFTER = 2  # seconds on a lost node; Kubernetes' own default is 300
@@ -98,13 +97,8 @@ async def stages(pairs: int, pairs_with_policies: int) -> AsyncIterator[Stages]:
 async def _stages(bed: Bed, pairs: int, *, policies: bool) -> asyncio.Queue[Stage]:
     if policies:
         await bed.kubectl("apply", f"--filename={FOLDER}")
-    rights = await _rights(bed)
+    rights = await Installation(bed).install()
     free: asyncio.Queue[Stage] = asyncio.Queue()
     for pair in range(pairs):
         free.put_nowait(await Stage.of(bed, pair, rights))
     return free
-
-
-async def _rights(bed: Bed) -> Path:
-    await bed.apply(RBAC.read_text())
-    return await bed.cp.service_account_kubeconfig(NAME, NAME, seconds=4 * 3600)

@@ -24,6 +24,7 @@ import sys
 import sysconfig
 import threading
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,8 @@ class ControlPlane:
     """A running control plane; see the example above.
 
     `url` is the API server's address, `kubeconfig` that of a cluster admin (group system:masters); `folder` holds
-    everything, the programs' logs in its `logs`; `authority` is the certificate that signed all others.
+    everything, the programs' logs in its `logs`; `authority` is the certificate that signed all others. `outages` are
+    the times from each start of a program that was killed until it was ready.
     """
 
     def __init__(self, layout: flags.Layout, programs: Mapping[str, Program]) -> None:
@@ -70,6 +72,7 @@ class ControlPlane:
         self.kubeconfig = _kubeconfig(layout, "admin", layout.admin)
         self.folder = layout.folder
         self.authority = layout.authority.certificate
+        self.outages: list[tuple[datetime, datetime]] = []
         self._layout = layout
         self._programs = programs
         self._serial = itertools.count(1)
@@ -120,8 +123,10 @@ class ControlPlane:
 
     async def run(self, name: str) -> None:
         """Start a program again, on the same port and data; it is ready when this returns."""
+        began = datetime.now(UTC)
         await self._programs[name].start()
         await self._programs[name].until_ready()
+        self.outages.append((began, datetime.now(UTC)))
 
     def pause(self, name: str) -> None:
         """SIGSTOP a program: it keeps its connections and answers nobody."""

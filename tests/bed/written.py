@@ -1,16 +1,17 @@
-"""Whether a token is in anything that operators have written in a run (INV-7).
+"""Whether a token is in anything that operators have written in a run (INV-7), and what they asked for.
 
 That is in a request, by the API server's audit log, which misses none, or in a log of their own.
 
 written = Written(folder)
 Bed.start(more={"kube-apiserver": written.flags()})
 written.found(logs, tokens)                            # where, as sentences without the token; nothing is expected
+rights.refused(written.events())                       # what they asked for and may not do
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.bed import audit
 
@@ -22,7 +23,7 @@ OPERATOR = "system:serviceaccount:telegrambot-operator:telegrambot-operator"
 
 
 class Written:
-    """The audit log of one API server, with the bodies of the operator's requests, in a folder of ours."""
+    """The audit log of one API server: the operator's requests, what it writes with the bodies, in a folder of ours."""
 
     def __init__(self, folder: Path) -> None:
         """The folder exists; the API server is started later, with `flags`."""
@@ -30,14 +31,19 @@ class Written:
         self._log = audit.log_in(folder)
 
     def flags(self) -> list[str]:
-        """The API server's flags that have it log all that the operator's ServiceAccount writes."""
+        """The API server's flags that have it log all that the operator's ServiceAccount asks for."""
         writes = {"level": "Request", "users": [OPERATOR], "verbs": ["create", "update", "patch", "delete"]}
-        return audit.flags(self._folder, [writes])
+        return audit.flags(self._folder, [writes, {"level": "Metadata", "users": [OPERATOR]}])
 
     @property
     def requests(self) -> int:
-        """How many requests there were."""
-        return sum(1 for _ in self._lines())
+        """How many requests had a body."""
+        return sum(b'"requestObject":' in line for line in self._lines())
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Every request as the audit log has it (audit.k8s.io/v1 Event), a watch twice: at its begin and its end."""
+        for line in self._lines():
+            yield json.loads(line)
 
     def found(self, logs: Iterable[Path], tokens: Iterable[str]) -> list[str]:
         """Return where one of the tokens is, or the secret half of one."""

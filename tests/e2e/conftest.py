@@ -1,29 +1,27 @@
-"""The operator as it runs in a cluster: as its ServiceAccount, with the rights of deploy/rbac.yaml and no more."""
+"""The operator as it runs in a cluster: as its ServiceAccount, with the rights that are installed, and no more."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
+from tests.bed.installation import Installation
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from tests.bed.bed import Bed, Operator
-
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-NAME = "telegrambot-operator"
 
 
 @pytest_asyncio.fixture(scope="session")
 async def rights(bed: Bed) -> Path:
     """The kubeconfig of the operator's ServiceAccount."""
-    await bed.apply(RBAC.read_text())
-    return await bed.cp.service_account_kubeconfig(NAME, NAME, seconds=4 * 3600)
+    return await Installation(bed).install()
 
 
 @pytest.fixture

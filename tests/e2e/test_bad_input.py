@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -172,62 +172,6 @@ async def accepted(bed: Bed, resource: Object) -> bool:
 
 
 # --- A world that says no -------------------------------------------------------------------------------------------
-
-FORBIDDEN: dict[str, tuple[str, str, str, str]] = {
-    # what is taken away: (resource, verb, condition, what it says)
-    "patching Deployments": ("deployments", "patch", "Pinned", "the operator may not patch deployments.apps"),
-    "listing pods": ("pods", "list", "Singleton", "the operator may not list pods"),
-    "reading Deployments": ("deployments", "get", "Ready", "the operator may not get deployments.apps"),
-}
-
-
-@pytest.mark.parametrize(("resource", "verb", "kind", "sentence"), FORBIDDEN.values(), ids=FORBIDDEN.keys())
-async def test_a_right_that_is_missing_is_named_and_heals_without_a_restart(
-    resource: str, verb: str, kind: str, sentence: str, bed: Bed, ns: str, operate: Operate
-) -> None:
-    world = await World.make(bed, ns)
-    await bed.apply(world.plain(replicas=2))
-    role = json.loads(await bed.kubectl("get", "clusterrole", "telegrambot-operator", "-o", "json"))
-    try:
-        await set_rules(bed, without(role["rules"], resource, verb))
-        async with operate() as operator:
-            await bed.apply(world.resource())
-            await world.says(kind, "Unknown" if kind == "Singleton" else "False", text=sentence)
-            await world.says("Stalled", "True", text="grant it that verb")
-            await set_rules(bed, role["rules"])
-            await world.settled()
-            assert_healthy(operator)
-    finally:
-        await set_rules(bed, role["rules"])
-
-
-async def set_rules(bed: Bed, rules: list[Any]) -> None:
-    """Give the operator these rights from now on."""
-    await bed.kube.patch(
-        "/apis/rbac.authorization.k8s.io/v1/clusterroles/telegrambot-operator", {"rules": rules}, MERGE
-    )
-
-
-def without(rules: list[Any], resource: str, verb: str) -> list[Any]:
-    """The rules less one verb of one resource."""
-    return [
-        rule | {"verbs": [each for each in rule["verbs"] if each != verb]} if resource in rule["resources"] else rule
-        for rule in rules
-    ]
-
-
-async def test_without_the_right_to_read_secrets_all_else_works(bed: Bed, ns: str, operate: Operate) -> None:
-    world = await World.make(bed, ns)
-    role = json.loads(await bed.kubectl("get", "clusterrole", "telegrambot-operator", "-o", "json"))
-    rules = [rule for rule in role["rules"] if "secrets" not in rule["resources"]]
-    try:
-        await set_rules(bed, rules)
-        async with operate():
-            await world.guarded()
-            await world.says("Pinned", "True", text=f"cannot be read, so its identity is {ns}.shop")
-            world.assert_never_two()
-    finally:
-        await set_rules(bed, role["rules"])
 
 
 async def test_the_api_server_restarts(bed: Bed, ns: str, operate: Operate) -> None:

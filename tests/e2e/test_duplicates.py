@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
-from tests.e2e.world import NAME, Object, Operate, World, is_ready
+from tests.e2e.world import NAME, Operate, World, is_ready, stray
 
 if TYPE_CHECKING:
     from tests.bed.bed import Bed
 
 pytestmark = pytest.mark.bed
-
-
-def stray(world: World, node: str | None = None, **more: Any) -> Object:
-    """A pod made by hand with the label and the token, without the lock; with `node` it passes the scheduler by."""
-    template = world.template()
-    if node:
-        template["spec"]["nodeName"] = node
-    labels = {"singleton.bot/bot": str(world.bot.id), "app": "telegram-bot-debug"}
-    metadata = {"name": "stray", "namespace": world.ns, "labels": labels, **more}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 async def present(world: World, name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.world import NAME, Object, Operate, World, is_ready, locks
+from tests.e2e.world import NAME, Object, Operate, World, is_ready, locks, middle_of_a_rolling_update
 
 if TYPE_CHECKING:
     from tests.bed.bed import Bed
@@ -31,15 +31,6 @@ async def test_three_fighting_replicas_become_one(bed: Bed, ns: str, operate: Op
         await world.says("Pinned", "True", "Pinned", text=f"locked on {world.bot.id}")
         assert len(await world.pods()) == 1
         assert len(world.bot.conflicts) == before
-
-
-async def middle_of_a_rolling_update(world: World, replicas: int) -> None:
-    """A rolling update that hangs with pods of two versions: the new one never becomes ready."""
-    await world.bed.apply(world.plain(replicas=replicas))
-    await world.bed.until(lambda: len(world.bed.alive(world.bot)) == replicas, what="the old version runs")
-    never = {"exec": {"command": ["false"]}, "periodSeconds": 1}
-    await world.patch({"template": {"spec": {"containers": [world.container() | {"readinessProbe": never}]}}})
-    await world.bed.until(lambda: len(world.bed.alive(world.bot)) == replicas + 1, what="two versions run")
 
 
 async def test_adoption_in_the_middle_of_a_rolling_update_ends_with_one_pod_of_the_new_version(

@@ -288,6 +288,25 @@ def assert_healthy(operator: Operator) -> None:
     assert not [words for words in UNFORESEEN if words in log], log
 
 
+def stray(world: World, node: str | None = None, **more: Any) -> Object:
+    """A pod made by hand with the label and the token, without the lock; with `node` it passes the scheduler by."""
+    template = world.template()
+    if node:
+        template["spec"]["nodeName"] = node
+    labels = {"singleton.bot/bot": str(world.bot.id), "app": "telegram-bot-debug"}
+    metadata = {"name": "stray", "namespace": world.ns, "labels": labels, **more}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+async def middle_of_a_rolling_update(world: World, replicas: int) -> None:
+    """A rolling update that hangs with pods of two versions: the new one never becomes ready."""
+    await world.bed.apply(world.plain(replicas=replicas))
+    await world.bed.until(lambda: len(world.bed.alive(world.bot)) == replicas, what="the old version runs")
+    never = {"exec": {"command": ["false"]}, "periodSeconds": 1}
+    await world.patch({"template": {"spec": {"containers": [world.container() | {"readinessProbe": never}]}}})
+    await world.bed.until(lambda: len(world.bed.alive(world.bot)) == replicas + 1, what="two versions run")
+
+
 async def rollout(world: World) -> None:
     await world.change(VERSION="2")
 

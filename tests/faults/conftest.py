@@ -1,32 +1,28 @@
-"""The operator behind a proxy, with the rights of deploy/rbac.yaml and no more."""
+"""The operator behind a proxy, with the rights that are installed for it, and no more."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
+from tests.bed.installation import Installation
 from tests.faults.proxy import Proxy
 from tests.faults.scene import behind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.bed.bed import Bed
     from tests.e2e.world import Operate
-
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-NAME = "telegrambot-operator"
 
 
 @pytest_asyncio.fixture(scope="session")
 async def rights(bed: Bed) -> Path:
     """The kubeconfig of the operator's ServiceAccount."""
-    await bed.apply(RBAC.read_text())
-    credentials: Path = await bed.cp.service_account_kubeconfig(NAME, NAME, seconds=4 * 3600)
-    return credentials
+    return await Installation(bed).install()
 
 
 @pytest_asyncio.fixture
