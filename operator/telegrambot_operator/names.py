@@ -61,7 +61,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition is what it is. The README has a line for each: what it means and what to do."""
+    """Why a condition is what it is. docs/operations.md has a line for each: what it means and what to do."""
 
     # Ready
     RUNNING = "Running"

@@ -1,4 +1,4 @@
-"""Every manifest that a reader may copy is taken by the API server, in the files and in the README."""
+"""Every manifest that a reader may copy is taken by the API server: the examples, and what README and docs show."""
 
 from __future__ import annotations
 
@@ -17,16 +17,51 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-IN_README = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-FILES = {path.name: path.read_text() for path in sorted((ROOT / "examples").glob("*.yaml"))}
-CASES = FILES | {f"README {number}": text for number, text in enumerate(IN_README, 1)}
+EXAMPLES = ROOT / "examples"
+FILES = {path.name: path.read_text() for path in sorted(EXAMPLES.glob("*.yaml"))}
+BUILT = {path.parent.relative_to(EXAMPLES).as_posix(): path.parent for path in EXAMPLES.rglob("kustomization.yaml")}
+BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+SHOWN = {
+    f"{path.relative_to(ROOT)} {number}": text
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for number, text in enumerate(BLOCK.findall(path.read_text()), 1)
+    if "\nkind:" in text
+}
+STRICT = ("apply", "--server-side", "--validate=strict", "--dry-run=server", "-f", "-")
 
 
 @pytest.mark.bed
-@pytest.mark.parametrize("text", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("text", [*FILES.values(), *SHOWN.values()], ids=[*FILES, *SHOWN])
 async def test_it_is_taken(text: str, bed: Bed, ns: str) -> None:
-    assert yaml.safe_load(text)["kind"] == "TelegramBot"
-    await bed.kubectl("-n", ns, "apply", "--dry-run=server", "-f", "-", stdin=text)
+    await bed.kubectl("-n", ns, *STRICT, stdin=text)
+
+
+@pytest.mark.bed
+@pytest.mark.parametrize("folder", BUILT.values(), ids=BUILT)
+async def test_what_kustomize_builds_is_taken(folder: Path, bed: Bed, ns: str) -> None:
+    await bed.kubectl("-n", ns, *STRICT, stdin=await bed.kubectl("kustomize", str(folder)))
+
+
+@pytest.mark.bed
+async def test_the_names_that_kustomize_changes_reach_the_telegrambot(bed: Bed) -> None:
+    built = yaml.safe_load_all(await bed.kubectl("kustomize", str(EXAMPLES / "kustomize/overlays/production")))
+    found = {each["kind"]: each for each in built}
+    bot, deployment, secret = found["TelegramBot"]["spec"], found["Deployment"], found["Secret"]
+    assert bot["deploymentRef"]["name"] == deployment["metadata"]["name"] == "production-telegram-bot"
+    assert bot["token"]["secretKeyRef"]["name"] == secret["metadata"]["name"] != "telegram-bot"
+
+
+@pytest.mark.bed
+async def test_all_of_them_can_live_in_one_namespace(bed: Bed, ns: str) -> None:
+    await bed.kubectl("-n", ns, "apply", "-f", str(EXAMPLES))
+    made = await bed.kubectl("-n", ns, "get", "telegrambots", "-o", "name")
+    documents = [each for text in FILES.values() for each in yaml.safe_load_all(text)]
+    assert len(made.splitlines()) == sum(each["kind"] == "TelegramBot" for each in documents)
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_it_holds_no_token_that_could_be_real(text: str) -> None:
+    assert not re.search(r"[0-9]{5,}:[A-Za-z0-9_-]{30,}", text)
 
 
 @pytest.mark.bed
@@ -36,7 +71,7 @@ async def test_the_rights_are_taken(bed: Bed) -> None:
 
 
 def test_the_readme_shows_a_manifest() -> None:
-    assert IN_README
+    assert any(name.startswith("README") for name in SHOWN)
 
 
 @pytest.mark.parametrize("reason", Reason)
