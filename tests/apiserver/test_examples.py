@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import yaml
 
 from telegrambot_operator.api.models import TelegramBotSpec, TelegramBotStatus
 from telegrambot_operator.names import Reason
+from tests.bed.tools import program
 
 if TYPE_CHECKING:
     from tests.bed.bed import Bed
@@ -49,6 +51,28 @@ async def test_the_names_that_kustomize_changes_reach_the_telegrambot(bed: Bed) 
     bot, deployment, secret = found["TelegramBot"]["spec"], found["Deployment"], found["Secret"]
     assert bot["deploymentRef"]["name"] == deployment["metadata"]["name"] == "production-telegram-bot"
     assert bot["token"]["secretKeyRef"]["name"] == secret["metadata"]["name"] != "telegram-bot"
+
+
+def helm(command: str, *arguments: str) -> str:
+    """What Helm says of the chart that carries a TelegramBot. Raises CalledProcessError."""
+    words = [str(program("helm")), command, *arguments, str(EXAMPLES / "helm" / "shop-bot")]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.bed
+@pytest.mark.parametrize("values", ["telegramBot.lock=Gate", "image=registry.example.com/other"])
+async def test_what_helm_renders_is_taken(values: str, bed: Bed, ns: str) -> None:
+    helm("lint", "--strict", "--set", values)
+    text = helm("template", "shop", "--set", values)
+    assert values.partition("=")[2] in text
+    await bed.kubectl("-n", ns, *STRICT, stdin=text)
+
+
+def test_the_chart_can_be_installed_where_there_is_no_operator() -> None:
+    kinds = [
+        each["kind"] for each in yaml.safe_load_all(helm("template", "shop", "--set", "telegramBot.enabled=false"))
+    ]
+    assert kinds == ["Deployment"]
 
 
 @pytest.mark.bed

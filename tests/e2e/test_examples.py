@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from tests.bed.tools import program
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.bed.bed import Bed
     from tests.bed.telegram import Bot
     from tests.e2e.world import Operate
@@ -98,8 +104,22 @@ async def test_the_careful_one_pins_and_touches_neither_template_nor_pod(bed: Be
         assert [each["metadata"]["uid"] for each in await bed.pods(ns)] == [pod["metadata"]["uid"]]
 
 
-async def test_kustomize_builds_a_bot_that_is_ready(bed: Bed, ns: str, operate: Operate) -> None:
-    built = await bed.kubectl("kustomize", str(EXAMPLES / "kustomize/overlays/production"))
+async def by_kustomize(bed: Bed) -> str:
+    return await bed.kubectl("kustomize", str(EXAMPLES / "kustomize/overlays/production"))
+
+
+async def by_helm(bed: Bed) -> str:
+    del bed
+    command = [str(program("helm")), "template", "shop", str(EXAMPLES / "helm/shop-bot")]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    return str(done.stdout)
+
+
+@pytest.mark.parametrize("build", [by_kustomize, by_helm])
+async def test_what_a_tool_builds_is_ready(
+    build: Callable[[Bed], Awaitable[str]], bed: Bed, ns: str, operate: Operate
+) -> None:
+    built = await build(bed)
     manifests: Manifests = [
         each for each in yaml.safe_load_all(IMAGE.sub("bots/raw", built)) if each["kind"] != "Secret"
     ]
