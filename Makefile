@@ -48,7 +48,7 @@ model: install  ## Search every order of events under lock: Gate through, in lar
 
 .PHONY: lint
 lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
-	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator tests/bed tests/demo bench/faults" "lint-imports --no-logo"; do \
+	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator image tests/bed tests/demo bench/faults" "lint-imports --no-logo"; do \
 	  echo "-- $$check"; $(VENV)/bin/$$check || failed="$$failed; $$check"; \
 	done; test -z "$$failed" || { echo "Failed$$failed" >&2; exit 1; }
 
@@ -70,6 +70,31 @@ bench-quick: control-plane  ## Reaction time, memory and requests with 200 bots,
 .PHONY: bench-admission
 bench-admission: control-plane  ## What the admission policies cost: writes docs/admission-cost.md (a few minutes)
 	@$(PY) -m bench.admission
+
+##@ Build the image, and try it in kind
+
+# Each can be given: base images from another registry, or those that are at hand where there is none.
+IMAGE ?= ghcr.io/telegrambot-operator/telegrambot-operator
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+OPERATOR_IMAGE ?= $(IMAGE):$(VERSION)
+IMAGE_PYTHON ?= 3.13
+BUILD_IMAGE ?= python:$(IMAGE_PYTHON)-slim
+BASE_IMAGE ?= gcr.io/distroless/python3-debian13:nonroot
+IMAGE_ARCH ?= $(shell uname -m)
+IMAGE_LIMIT := 150000000
+
+.PHONY: wheels
+wheels: install  ## What the image is made of, checked against requirements/run.lock: all that its build needs from a network
+	@rm -rf dist/wheels && mkdir -p dist/wheels/own
+	@$(call download,dist/wheels,-r requirements/run.lock -r requirements/pip.lock)
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist/wheels/own .
+
+.PHONY: image
+image: wheels  ## The operator's image, OPERATOR_IMAGE; BUILD_IMAGE and BASE_IMAGE are what it is built on
+	docker build --quiet -t $(OPERATOR_IMAGE) --build-arg BUILD_IMAGE=$(BUILD_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) .
+	@size=$$(docker image inspect --format '{{.Size}}' $(OPERATOR_IMAGE)); echo "$(OPERATOR_IMAGE): $$((size / 1000000)) MB"; \
+	 test $$size -lt $(IMAGE_LIMIT) || { echo "It may have $$(($(IMAGE_LIMIT) / 1000000)) MB at most." >&2; exit 1; }
 
 ##@ Set it up
 
@@ -106,9 +131,10 @@ generate: install  ## Write the CRD again from the pydantic models
 	@if cmp -s $(CRD).new $(CRD); then rm $(CRD).new; else mv $(CRD).new $(CRD); echo "Wrote $(CRD)."; fi
 
 .PHONY: lock
-lock: $(VENV)/.uv  ## Write requirements/run.lock and dev.lock again; UPGRADE=1 moves every version to the newest
+lock: $(VENV)/.uv  ## Write requirements/run.lock, dev.lock and pip.lock again; UPGRADE=1 moves every version to the newest
 	@echo "Resolving; this usually takes under a minute."
 	@$(COMPILE) pyproject.toml -o requirements/run.lock
+	@echo pip | $(COMPILE) - -o requirements/pip.lock
 	@$(COMPILE) --group test --group lint -c requirements/run.lock pyproject.toml -o requirements/dev.lock
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -129,6 +155,12 @@ $(VENV)/.dependencies: requirements/dev.lock $(VENV)/.python
 $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# Wheels for the image's Python, whichever this one is: $(call download,FOLDER,REQUIREMENTS)
+MANYLINUX = $(foreach n,$(shell seq 5 36),--platform manylinux_2_$(n)_$(IMAGE_ARCH)) \
+  $(foreach n,1 2010 2014,--platform manylinux$(n)_$(IMAGE_ARCH))
+download = $(PY) -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: \
+  --implementation cp --python-version $(IMAGE_PYTHON) $(MANYLINUX) -d $(1) $(2)
 
 # uv lives in an environment of its own, so that resolving cannot depend on what is installed for the operator.
 # It sees no folder of local wheels: hashes of files that others cannot fetch must not get into a lock.
