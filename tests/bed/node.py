@@ -7,9 +7,10 @@
         node.thaw()                 # back: it does what came due meanwhile
 
 Towards the API server it is a kubelet: it registers a Node, renews its Lease, watches its pods, reports their status
-and serves their logs. What becomes of a pod is in node_pods.py. It knows no volumes, no liveness or startup probes, no
-sidecars, no exec, no ports and no limits; a pod's processes share the network of the machine and one folder of their
-own. SIGTERM goes to a container's whole process group, not to its first process alone.
+and serves their logs. What becomes of a pod is in node_pods.py. It knows no sidecars, no exec and no limits; a pod's
+processes share the network of the machine and one folder of their own. The operator's image alone finds its volumes and
+has an address for itself (operator_image.py says how). SIGTERM goes to a container's whole process group, not to its
+first process alone.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Node:
             kube = await held.enter_async_context(Kube.connect(kubeconfig))
             folder = cluster.folder / "nodes" / name
             folder.mkdir(parents=True, exist_ok=True)
-            host = Host(name, kube, folder, environment, backoff, orphan_delay, _never)
+            host = Host(name, kube, folder, {**environment, **_service(cluster.url)}, backoff, orphan_delay, _never)
             held.push_async_callback(_kill, host.living)
             node = cls(host, await held.enter_async_context(_tasks()))
             await held.enter_async_context(node._server.serve(pair.certificate, pair.key))
@@ -142,9 +143,23 @@ class Node:
             raise LookupError(f"no pod {namespace}/{pod} on {self.name}")
         worker.evict(message)
 
+    def renew_tokens(self) -> None:
+        """Give every container a new token in its volume now, as when the old one nears its end."""
+        for worker in self._workers.values():
+            worker.renew_tokens()
+
+    def address_of(self, pod: dict[str, Any]) -> str:
+        """The loopback address at which the pod's servers are reached, which is not the address in its status."""
+        return self._workers[pod["metadata"]["uid"]].loopback
+
     def folder_of(self, pod: dict[str, Any]) -> Path:
         """The working directory of a pod's processes; it is there once one was started."""
         return self._host.folder / str(pod["metadata"]["uid"])
+
+    @property
+    def programs(self) -> list[Run]:
+        """Every run of an image that is a program of this tree, in order."""
+        return self._host.programs
 
     @property
     def logs_asked_for(self) -> int:
@@ -283,6 +298,12 @@ def _condition(kind: str, value: str, known: dict[str, str]) -> dict[str, str]:
     reason = "Kubelet" + ("Ready" if kind == "Ready" else "HasNo" + kind)
     now = {"lastHeartbeatTime": stamp(), "lastTransitionTime": stamp()}
     return {"type": kind, "status": value, "reason": reason, "message": "the process node says so", **now}
+
+
+def _service(url: str) -> dict[str, str]:
+    """Where the API server is, as every container is told; here it is no Service's address but its own."""
+    host, _, port = url.removeprefix("https://").partition(":")
+    return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
 
 async def _kill(runs: set[Run]) -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import logging
+import os
 import signal
 import time
 from contextlib import asynccontextmanager, suppress
@@ -23,12 +25,14 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientError
 
 from tests.bed.kube import STRATEGIC, KubeError, path
-from tests.bed.node_process import Identity, ImageError, Run, command_of, expand
+from tests.bed.node_probes import http_answers, named_ports, results
+from tests.bed.node_process import Identity, ImageError, Run, command_of, expand, is_program
 from tests.bed.node_status import TERMINAL, Slot, condition, conditions, covers, phase, stamp
+from tests.bed.node_volumes import Mounts, VolumeError
 from tests.bed.process import Child
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
 
     from tests.bed.kube import Kube, Object
@@ -64,6 +68,7 @@ class Host:
     awake: Callable[[], Awaitable[object]]
     history: list[Record] = field(default_factory=list)
     living: set[Run] = field(default_factory=set)
+    programs: list[Run] = field(default_factory=list)
     kills: asyncio.Event = field(default_factory=asyncio.Event)
     removals: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -94,6 +99,8 @@ class PodWorker:
         self.init = [Slot(container, initial=True) for container in spec.get("initContainers", [])]
         self.containers = [Slot(container) for container in spec["containers"]]
         self.vanished = False
+        self.loopback = _own_loopback()
+        self._mounts: dict[str, Mounts] = {}  # by container
         self._host = host
         self._address = address
         self._policy: str = spec.get("restartPolicy", "Always")
@@ -122,6 +129,11 @@ class PodWorker:
         """The node is short of something: the pod must go, and its object stays as a witness."""
         self._evicted = {"reason": "Evicted", "message": message}
         self._touch()
+
+    def renew_tokens(self) -> None:
+        """Give its containers new tokens."""
+        for mounts in self._mounts.values():
+            mounts.renew()
 
     def slot(self, container: str) -> Slot | None:
         """The container of this name."""
@@ -152,7 +164,7 @@ class PodWorker:
         pause = 0.0
         while True:
             run = await self._start(slot)
-            async with _background(self._probe(slot, run)):
+            async with _background(self._probe(slot, run)), _background(self._keep_tokens(slot)):
                 await run.ended()
             await self._host.awake()
             slot.finish()
@@ -160,6 +172,10 @@ class PodWorker:
             if not self._restarts(slot):
                 return
             pause = await self._back_off(slot, pause)
+
+    async def _keep_tokens(self, slot: Slot) -> None:
+        if slot.name in self._mounts:
+            await self._mounts[slot.name].keep(self._host.awake)
 
     def _restarts(self, slot: Slot) -> bool:
         if slot.exit_code == 0:
@@ -183,10 +199,10 @@ class PodWorker:
         while True:
             await self._host.awake()
             try:
-                environment = await self._environment(slot.spec)
+                environment = await self._environment(slot.spec) | await self._surroundings(slot)
                 argv = await asyncio.to_thread(command_of, slot.spec, environment)
                 return self._run(slot, argv, environment)
-            except ConfigError as error:
+            except (ConfigError, VolumeError) as error:
                 await self._hold(slot, "CreateContainerConfigError", str(error), self._host.backoff)
             except ImageError as error:
                 await self._hold(slot, *_image_words(slot, str(error)), self._host.backoff)
@@ -204,6 +220,8 @@ class PodWorker:
         run = self._host.start(argv, self._folder(), environment, identity)
         run.on_end(self._touch)
         slot.begin(run)
+        if is_program(slot.spec):
+            self._host.programs.append(run)
         self._touch()
         return run
 
@@ -214,19 +232,44 @@ class PodWorker:
         return folder
 
     async def _probe(self, slot: Slot, run: Run) -> None:
-        """Keep `ready` as the readiness probe has it. Only `exec` is known; any other kind is never ready."""
-        probe = slot.spec.get("readinessProbe")
-        if slot.initial or not probe:
+        """Ask the probes: `ready` is as the readiness probe has it, and what fails its liveness probe is stopped."""
+        if slot.initial:
             return
-        failures = 0
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        while run.alive:
-            done = await self._execute(probe, run, probe.get("timeoutSeconds", 1))
-            failures = 0 if done else failures + 1
-            if done or failures >= probe.get("failureThreshold", 3):
-                slot.ready = done and run.alive
+        if startup := slot.spec.get("startupProbe"):
+            slot.started = await anext(self._results(startup, slot, run))
+            if not slot.started:
+                await self._stop(slot, time.monotonic())
+                return
+            slot.ready = "readinessProbe" not in slot.spec
+            self._touch()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._mind_readiness(slot, run))
+            group.create_task(self._mind_liveness(slot, run))
+
+    async def _mind_readiness(self, slot: Slot, run: Run) -> None:
+        if probe := slot.spec.get("readinessProbe"):
+            async for result in self._results(probe, slot, run):
+                slot.ready = result and run.alive
                 self._touch()
-            await asyncio.sleep(probe.get("periodSeconds", 10))
+
+    async def _mind_liveness(self, slot: Slot, run: Run) -> None:
+        if probe := slot.spec.get("livenessProbe"):
+            async for result in self._results(probe, slot, run):
+                if not result:
+                    await self._stop(slot, time.monotonic())
+                    return
+
+    def _results(self, probe: Object, slot: Slot, run: Run) -> AsyncGenerator[bool]:
+        """What a probe gives. `exec` and `httpGet` are known; any other kind fails."""
+        ports = named_ports(slot.spec)
+
+        async def ask(probe: Object) -> bool:
+            patience = probe.get("timeoutSeconds", 1)
+            if "httpGet" in probe:
+                return await http_answers(probe["httpGet"], self.loopback, ports, patience)
+            return await self._execute(probe, run, patience)
+
+        return results(probe, ask, self._host.awake)
 
     async def _execute(self, hook: Object, run: Run, patience: float) -> bool:
         """Run the command of a probe or a hook beside a container; whether it succeeded in time."""
@@ -370,6 +413,16 @@ class PodWorker:
 
     # Environments
 
+    async def _surroundings(self, slot: Slot) -> dict[str, str]:
+        """Make what an image's program has around it, and say where that is."""
+        if not is_program(slot.spec):
+            return {}
+        root = self._folder() / f"root-{slot.name}"
+        mounts = Mounts(self._host.kube, self.pod, slot.spec, root, self._field)
+        await mounts.fill()
+        self._mounts[slot.name] = mounts
+        return {"BED_ROOT": str(root), "BED_ADDRESS": self.loopback}
+
     async def _environment(self, container: Object) -> dict[str, str]:
         """What the process gets: the node's own variables, then those of the container."""
         environment = {**self._host.environment, "HOSTNAME": self.name}
@@ -446,6 +499,15 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+_loopbacks = itertools.cycle(range(1, 255))
+
+
+def _own_loopback() -> str:
+    """A loopback address for one pod: beds side by side are told apart by their process ids."""
+    us = os.getpid()
+    return f"127.{us >> 8 & 255}.{us & 255}.{next(_loopbacks)}"
 
 
 def _version(pod: Object) -> int:

@@ -1,7 +1,8 @@
 """One run of one container as a local process: its log with the times of the lines, and its entry in the process table.
 
 A container of the bed has no image. Its `command` and `args` are run as they stand, in a folder of its pod, on the
-loopback network of the machine; an image named `bots/<name>` runs that bot of botenv.py.
+loopback network of the machine; an image named `bots/<name>` runs that bot of botenv.py, and one with the
+operator's name, from whatever registry, the operator of this tree.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bed import botenv
@@ -23,7 +25,6 @@ from tests.bed.process import Child
 if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from tests.bed.telegram_state import Moment
 
@@ -32,6 +33,8 @@ LOG_BYTES = 10 * 1024 * 1024  # the kubelet's containerLogMaxSize
 _LAST_WORDS = 1.0  # seconds to read what a process printed before it ended
 _MESSAGE_LINES, _MESSAGE_BYTES = 80, 2048  # FallbackToLogsOnError, as the API reference of Container has it
 _PAUSE = [sys.executable, "-I", "-S", "-c", "import signal; signal.sigwait({signal.SIGTERM, signal.SIGINT})"]
+# Images that are programs of this tree. They find their volumes, and have an address of their own.
+PROGRAMS = {"telegrambot-operator": [sys.executable, "-P", str(Path(__file__).with_name("operator_image.py"))]}
 _REFERENCE = re.compile(r"\$\((\w[\w.-]*)\)|\$\$")
 
 
@@ -226,10 +229,22 @@ def command_of(container: Mapping[str, Any], environment: Mapping[str, str]) -> 
         return [expand(part, environment) for part in [*container["command"], *arguments]]
     if image == "pause":
         return _PAUSE
+    if is_program(container):
+        return [*PROGRAMS[_last_part(container["image"])], *(expand(part, environment) for part in arguments)]
     try:
         return [*botenv.argv(image.partition("bots/")[2]), *(expand(part, environment) for part in arguments)]
     except (KeyError, botenv.BotEnvError) as error:
         raise ImageError(f"{container.get('image', '')}: {error}") from None
+
+
+def is_program(container: Mapping[str, Any]) -> bool:
+    """Whether the container runs one of PROGRAMS."""
+    return "command" not in container and _last_part(container.get("image", "")) in PROGRAMS
+
+
+def _last_part(image: str) -> str:
+    """The image's name without registry, tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:

@@ -32,6 +32,7 @@ class Slot:
     runs: dict[str, Run] = field(default_factory=dict)  # by container id, for the logs
     restarts: int = 0
     ready: bool = False
+    started: bool = False
 
     @property
     def name(self) -> str:
@@ -59,7 +60,8 @@ class Slot:
             self.last_state = {"terminated": self.state["terminated"]}
         self.run = run
         self.state = {"running": {"startedAt": stamp(run.record.started)}}
-        self.ready = not self.initial and "readinessProbe" not in self.spec
+        self.started = "startupProbe" not in self.spec
+        self.ready = self.started and not self.initial and "readinessProbe" not in self.spec
 
     def finish(self) -> None:
         """Its run has ended."""
@@ -106,7 +108,7 @@ class Slot:
             "lastState": self.last_state,
             "restartCount": self.restarts,
             "ready": self.ready,
-            "started": "running" in self.state,
+            "started": "running" in self.state and self.started,
         } | ({"containerID": self.run.id} if self.run else {})
 
 
