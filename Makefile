@@ -125,10 +125,11 @@ clean:  ## Remove what make put into this folder; the per-user cache stays
 ##@ Change it
 
 .PHONY: generate
-generate: install  ## Write the CRD again from the pydantic models
+generate: install  ## Write the CRD again from the pydantic models, and the table of metrics
 	@mkdir -p $(dir $(CRD))
 	@$(PY) -m telegrambot_operator.api.crd >$(CRD).new || { rm -f $(CRD).new; exit 1; }
 	@if cmp -s $(CRD).new $(CRD); then rm $(CRD).new; else mv $(CRD).new $(CRD); echo "Wrote $(CRD)."; fi
+	@$(PY) -m telegrambot_operator.shell.metrics_table docs/metrics.md
 
 .PHONY: lock
 lock: $(VENV)/.uv  ## Write requirements/run.lock, dev.lock and pip.lock again; UPGRADE=1 moves every version to the newest

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -15,14 +14,16 @@ from yaml import YAMLError
 from . import settings as configuration
 from .core.redact import redact
 from .settings import SettingError, Settings
-from .shell import watch
+from .shell import gauges, watch
 from .shell.doctor import Doctor, Kind, Target
 from .shell.doctor_log import DoctorLog
-from .shell.kube import Kube, namespace_of_context
+from .shell.health import Health
+from .shell.kube import Kube, Told, namespace_of_context
 from .shell.letgo import Release, Scope
+from .shell.listen import CannotListenError, Listener
+from .shell.log import log, to_stderr
+from .shell.metrics import Metrics
 from .shell.reconcile import Guard
-
-log = logging.getLogger("telegrambot_operator")
 
 STOP_SECONDS = 3.0
 
@@ -35,14 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "doctor":
             return _doctor(options)
-        settings = configuration.read(os.environ, options.namespace, verbose=options.verbose)
+        settings = _settings(options)
         if options.command == "release":
             scope = _scope(options, settings)
             return asyncio.run(_with_kube(settings, lambda kube: Release(kube, scope, _say).run()))
     except SettingError as error:
         return _wrong(str(error))
-    _log_to_stderr(verbose=settings.verbose)
+    to_stderr(settings.log_format, verbose=settings.verbose)
     return asyncio.run(run(settings))
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the settings of `run` or `release`. Raises SettingError."""
+    if options.command == "release":
+        return configuration.read(os.environ, options.namespace)
+    return configuration.read(
+        os.environ,
+        options.namespace,
+        verbose=options.verbose,
+        listen=options.listen,
+        log_format=options.log_format,
+    )
 
 
 def _wrong(why: str) -> int:
@@ -119,6 +133,13 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.add_argument(
         "--namespace", action="append", default=[], metavar="NS", help="guard only this namespace; may be repeated"
     )
+    command.add_argument(
+        "--listen",
+        default="",
+        metavar="HOST:PORT",
+        help="serve /metrics, /healthz and /readyz there; :8080 is all hosts",
+    )
+    command.add_argument("--log-format", default="text", metavar="text|json", help="lines to read, or JSON objects")
     command.add_argument("--verbose", action="store_true", help="log every step")
 
 
@@ -151,7 +172,6 @@ def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.add_argument(
         "--timeout", type=_seconds, default=120, metavar="SECONDS", help="how long to wait at most (default: 120)"
     )
-    command.set_defaults(verbose=False)
 
 
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -216,30 +236,6 @@ def _scope(options: argparse.Namespace, settings: Settings) -> Scope:
     )
 
 
-class _Lines(logging.Formatter):
-    """No line leaves the process with a bot token in it, whoever wrote it (INV-7); tracebacks only when asked for."""
-
-    def __init__(self, *, tracebacks: bool) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-        self._tracebacks = tracebacks
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        if self._tracebacks or not record.exc_info:
-            return redact(super().format(record))
-        error = record.exc_info[1]
-        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
-        return redact(f"{super().format(plain)} ({type(error).__name__}: {error})")
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines(tracebacks=verbose))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("telegrambot_operator").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.ERROR)
-
-
 # What kubernetes.aio raises on a file that is no kubeconfig.
 _NO_KUBECONFIG = (ConfigException, YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError)
 
@@ -252,13 +248,26 @@ async def run(settings: Settings) -> int:
     """Guard until SIGTERM or SIGINT. Returns the exit code."""
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    return await _with_kube(settings, lambda kube: _guard_until(stop, kube, settings))
+    metrics, health = Metrics(), Health()
+
+    def guard(kube: Kube) -> Coroutine[Any, Any, int]:
+        return _guard_until(stop, kube, settings, metrics, health)
+
+    if settings.listen is None:
+        return await _with_kube(settings, guard, metrics.asked)
+    try:
+        async with Listener(metrics, health).listening(settings.listen):
+            return await _with_kube(settings, guard, metrics.asked)
+    except CannotListenError as error:
+        return _wrong(f"--listen: {settings.listen} cannot be listened on ({error}); name another address")
 
 
-async def _with_kube(settings: Settings, work: Callable[[Kube], Coroutine[Any, Any, int]]) -> int:
+async def _with_kube(
+    settings: Settings, work: Callable[[Kube], Coroutine[Any, Any, int]], told: Told = lambda *_: None
+) -> int:
     """Do the work with a connection to the cluster. Returns its exit code, 2 where there is none to be had."""
     try:
-        kube = await Kube.connect(settings.kubeconfig)
+        kube = await Kube.connect(settings.kubeconfig, told)
     except _NO_KUBECONFIG as error:
         return _wrong(_unusable(error))
     try:
@@ -273,8 +282,11 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop.set)
 
 
-async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings) -> int:
-    guard = Guard(kube, settings)
+async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings, metrics: Metrics, health: Health) -> int:
+    guard = Guard(kube, settings, metrics=metrics)
+    gauges.show(guard, metrics)
+    guard.report_to(health)
+    metrics.lead(leads=True)
     listed = asyncio.Event()
 
     def seen(kind: str | None, body: Mapping[str, Any]) -> None:
@@ -295,6 +307,8 @@ async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings) -> i
         stop.set()
 
     tasks = [asyncio.create_task(guard.run(ready)), asyncio.create_task(serve())]
+    health.runs("guarding", tasks[0])
+    health.runs("watching TelegramBots", tasks[1])
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
     failed = await _end([*tasks, stopping])

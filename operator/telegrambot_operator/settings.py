@@ -12,6 +12,7 @@ OPERATOR_NAMESPACE = "telegrambot-operator"
 # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
 SILENCE_SECONDS = 330
 LONGEST_SILENCE = 86_400
+LOG_FORMATS = ("text", "json")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -20,6 +21,18 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 class SettingError(Exception):
     """A setting is wrong; the text is the one line that the user reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. An empty host means all addresses, port 0 any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +45,18 @@ class Settings:
     verbose: bool
     operator_namespace: str = OPERATOR_NAMESPACE
     silence_seconds: int = SILENCE_SECONDS
+    listen: Address | None = None
+    log_format: str = "text"
 
 
-def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verbose: bool = False) -> Settings:
+def read(
+    environment: Mapping[str, str],
+    namespaces: Sequence[str] = (),
+    *,
+    verbose: bool = False,
+    listen: str = "",
+    log_format: str = "text",
+) -> Settings:
     """Return the settings. Raises SettingError."""
     return Settings(
         kubeconfig=_kubeconfig(environment),
@@ -43,6 +65,8 @@ def read(environment: Mapping[str, str], namespaces: Sequence[str] = (), *, verb
         silence_seconds=_silence(environment.get("TELEGRAM_SILENCE_SECONDS") or str(SILENCE_SECONDS)),
         telegram_api_url=_telegram(environment.get("TELEGRAM_API_URL", TELEGRAM_API_URL)),
         verbose=verbose,
+        listen=address(listen) if listen else None,
+        log_format=_log_format(log_format),
     )
 
 
@@ -70,6 +94,23 @@ def _namespaces(names: Sequence[str]) -> tuple[str, ...]:
             f"--namespace: {wrong!r} is not a namespace name; use lower-case letters, digits and '-', at most 63"
         )
     return tuple(dict.fromkeys(names))
+
+
+def _log_format(text: str) -> str:
+    if text not in LOG_FORMATS:
+        raise SettingError(f"--log-format: {text!r} is not known; use {' or '.join(LOG_FORMATS)}")
+    return text
+
+
+def address(text: str) -> Address:
+    """Return an address as it was given, HOST:PORT or :PORT. Raises SettingError."""
+    host, colon, port = text.rpartition(":")
+    known_host = not host or (_HOST.fullmatch(host) and host != "[]")
+    if not colon or not known_host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise SettingError(
+            f"--listen: {text!r} is not an address; use HOST:PORT, or :8080 for that port on all addresses"
+        )
+    return Address(host.strip("[]"), int(port))
 
 
 def bot_name(text: str) -> str:

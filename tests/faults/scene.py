@@ -38,8 +38,8 @@ OPERATOR = Path(__file__).parents[2] / "operator"
 # Python imports a module of this name when it starts: two minutes are longer than a test waits.
 SITECUSTOMIZE = """
 import os
-from telegrambot_operator.shell import informer, reconcile
-reconcile.RELIST_SECONDS = 5.0
+from telegrambot_operator.shell import informer, roll
+roll.RELIST_SECONDS = 5.0
 informer.RELIST_SECONDS = float(os.environ["LIST_AGAIN_AFTER"])
 informer.RELIST_SHARE = 1  # on a busy machine a list takes long, and would be asked for seldom
 """

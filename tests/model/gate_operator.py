@@ -305,8 +305,8 @@ class Product:
         task = task._replace(actions=task.actions[:1])
         if task not in self._deeds:
             guard = self._guard(task.bot, (), None)
-            who = guard.bots.get((NAMESPACE, f"bot-{task.bot}"))
-            request, _ = _play(guard, guard.executor.run(who, task.actions), task.answers)
+            key = NAMESPACE, f"bot-{task.bot}"
+            request, _ = _play(guard, guard.executor.run(key, guard.bots.get(key), task.actions), task.answers)
             proven = frozenset(_number(uid) for uid in guard.observer.history._ended)
             self._deeds[task] = Deed(request, guard.turns._noted.get(identity(task.bot)), proven)
         return self._deeds[task]

@@ -1,5 +1,6 @@
 """The command line with wrong settings: exit code 2 and one line on stderr, never a traceback."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,24 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     assert [each for each in ("KUBECONFIG", "TELEGRAM_API_URL", "--namespace", "--verbose") if each not in text] == []
+
+
+# --- Where to listen ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("config")
+def test_an_address_that_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--listen", "8080"]) == 2
+    assert "--listen: '8080' is not an address" in one_line(capsys)
+
+
+@pytest.mark.usefixtures("config")
+def test_a_port_that_is_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["run", "--listen", f"127.0.0.1:{port}"]) == 2
+    line = one_line(capsys)
+    assert line == (
+        f"telegrambot-operator: --listen: 127.0.0.1:{port} cannot be listened on (Address already in use); "
+        "name another address"
+    )

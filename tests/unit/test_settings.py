@@ -218,3 +218,37 @@ def test_settings_cannot_be_changed_on_the_way(config: str) -> None:
     assert made == Settings(config, ("shop",), "https://api.telegram.org", verbose=True)
     with pytest.raises(AttributeError):
         made.verbose = False  # type: ignore[misc]
+
+
+# --- Where to listen ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        (":8080", "", 8080),
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("localhost:65535", "localhost", 65535),
+        ("[::1]:8080", "::1", 8080),
+        ("[::]:8080", "::", 8080),
+    ],
+)
+def test_an_address_to_listen_on(config: str, text: str, host: str, port: int) -> None:
+    listen = read({"KUBECONFIG": config}, listen=text).listen
+    assert listen == settings.Address(host, port)
+    assert str(listen) == text
+
+
+def test_nothing_listens_unless_it_is_asked_for(config: str) -> None:
+    assert read({"KUBECONFIG": config}).listen is None
+
+
+@pytest.mark.parametrize(
+    "text", ["8080", "host", "host:", ":", ":http", ":65536", ":-1", "::1:8080", "[]:80", "a b:80", ":٨٠", "host:8080/"]
+)
+def test_what_is_no_address(config: str, text: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        read({"KUBECONFIG": config}, listen=text)
+    assert str(caught.value) == (
+        f"--listen: {text!r} is not an address; use HOST:PORT, or :8080 for that port on all addresses"
+    )

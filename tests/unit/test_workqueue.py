@@ -153,6 +153,43 @@ async def test_a_worker_that_goes_when_its_key_comes_leaves_it_to_another(queue:
         assert await stays == "shop"
 
 
+# --- How long -------------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_is_the_one_that_waits_longest(queue: WorkQueue[str], clock: Clock) -> None:
+    assert queue.oldest() == 0
+    queue.add("a")
+    clock.advance(2)
+    queue.add("b")
+    queue.add("a")
+    assert queue.oldest() == 2
+    take(queue)
+    assert queue.oldest() == 0
+    clock.advance(3)
+    assert queue.oldest() == 3
+
+
+def test_work_knows_when_it_was_asked_for(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    clock.advance(2)
+    take(queue)
+    assert clock.now - queue.asked("a") == 2
+
+
+def test_what_is_asked_for_meanwhile_waits_from_then_on(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    take(queue)
+    clock.advance(5)
+    queue.add("a")
+    clock.advance(1)
+    assert queue.oldest() == 1
+    queue.done("a")
+    take(queue)
+    assert clock.now - queue.asked("a") == 1
+    queue.done("a")
+    assert queue.oldest() == 0
+
+
 # --- Later ----------------------------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,7 @@ class DeletePod:
     reason: str
     why: str
     proven: bool = False  # that no process of it is left
+    proof: str = ""  # what proves that, or "none", where it is deleted by force
     by_silence: bool = False  # ... as long as Telegram is silent
     deaf: bool = False  # it serves, and fetches no updates
 

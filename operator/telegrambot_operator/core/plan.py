@@ -313,7 +313,8 @@ def _force(pod: Pod, verdict: Death) -> DeletePod:
     unproven = "" if verdict.proven else " This is not proven to be safe; stuckPods.policy: Force asks for it."
     why = f"Pod {pod.name} hung in Terminating and is force-deleted: {because(verdict)}.{unproven}"
     made = DeletePod.of(pod, "StuckPodForceDeleted", why, force=True)
-    return replace(made, proven=verdict.proven, by_silence=verdict is Death.SILENT)
+    proof = str(verdict) if verdict.proven else "none"
+    return replace(made, proven=verdict.proven, proof=proof, by_silence=verdict is Death.SILENT)
 
 
 def may_force(spec: TelegramBotSpec, verdict: Death) -> bool:

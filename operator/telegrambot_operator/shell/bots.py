@@ -32,6 +32,10 @@ class Bots:
         """Return all keys."""
         return list(self._bots)
 
+    def all_bots(self) -> list[Bot]:
+        """Return all bots."""
+        return list(self._bots.values())
+
     def get(self, key: Key) -> Bot | None:
         """Return one bot, or None."""
         return self._bots.get(key)

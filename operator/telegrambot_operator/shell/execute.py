@@ -17,10 +17,14 @@ from ..core.actions import (
     WriteTable,
     describe,
 )
+from ..core.decisions import decision
 from ..core.events import Event
 from ..core.observed import Bot, Failure
 from ..core.silence import Sound
+from .bots import Key
 from .kube import APPLY, DEPLOYMENTS, PODS, REPLICASETS, Kube, KubeError, path
+from .log import decided
+from .metrics import UNREAD, Metrics
 from .observe import Caches, Observer
 from .pace import Pace
 from .report import Reporter
@@ -47,7 +51,9 @@ class Executor:
         pace: Pace,
         silences: Silences,
         words: Words,
+        metrics: Metrics = UNREAD,
     ) -> None:
+        self._metrics = metrics
         self._kube = kube
         self._deployments = caches.deployments
         self._pods = caches.pods
@@ -60,13 +66,14 @@ class Executor:
         self._generations = observer.generations
         self._history = observer.history
 
-    async def run(self, bot: Bot | None, actions: tuple[Action, ...]) -> tuple[Failure, ...]:
+    async def run(self, key: Key, bot: Bot | None, actions: tuple[Action, ...]) -> tuple[Failure, ...]:
         """Carry out the actions and return what failed. A lost race is no failure: the next pass decides again."""
         failures = []
         hush = _Hush(self._silences, bot)
         for action in actions:
             try:
-                await self._do(bot, action, hush)
+                if await self._do(bot, action, hush):
+                    self._decided(key, action)
             except KubeError as error:
                 if error.status not in {404, 409}:
                     verb, resource = describe(action)
@@ -76,7 +83,15 @@ class Executor:
                 log.debug("%s: %s", action, answer)
         return tuple(failures)
 
-    async def _do(self, bot: Bot | None, action: Action, hush: "_Hush") -> None:
+    def _decided(self, key: Key, action: Action) -> None:
+        made = decision(action)
+        decided(log, key, made)
+        self._metrics.decisions.labels(made.what).inc()
+        if made.proof:
+            self._metrics.forced_deletes.labels(made.proof).inc()
+
+    async def _do(self, bot: Bot | None, action: Action, hush: "_Hush") -> bool:
+        """Carry out an action, and return whether that changed anything."""
         match action:
             case WriteTable():
                 await self._tables.write(action)
@@ -94,17 +109,18 @@ class Executor:
             case PatchDeployment():
                 await self._patch_deployment(bot, action)
             case ApplyDeployment():
-                await self._apply_deployment(bot, action)
+                return await self._apply_deployment(bot, action)
             case EmptyReplicaSet():
                 body = {"metadata": {"uid": action.uid}, "spec": {"replicas": 0}}
                 await self._kube.patch(path(REPLICASETS, action.namespace, action.replica_set), body)
                 self._tell(bot, action.reason, action.why)
             case DeletePod():
-                await self._paced_delete(bot, action, hush)
+                return await self._paced_delete(bot, action, hush)
             case ClaimTurn() | OpenPod() | FixWebhook():
-                await self._let_begin(bot, action, hush)
+                return await self._let_begin(bot, action, hush)
+        return True
 
-    async def _let_begin(self, bot: Bot | None, action: ClaimTurn | OpenPod | FixWebhook, hush: "_Hush") -> None:
+    async def _let_begin(self, bot: Bot | None, action: ClaimTurn | OpenPod | FixWebhook, hush: "_Hush") -> bool:
         """Carry out what lets a process begin to poll."""
         match action:
             case ClaimTurn():
@@ -112,10 +128,11 @@ class Executor:
             case OpenPod():
                 await hush.before(action)
                 self._pods.learn(await self._turns.open(action))
-                log.info("%s", action.why)
             case FixWebhook():
-                if bot is not None and await self._words.fix(bot.key, action):
-                    self._tell(bot, action.reason, action.why)
+                if bot is None or not await self._words.fix(bot.key, action):
+                    return False
+                self._tell(bot, action.reason, action.why)
+        return True
 
     async def _patch_pod(self, namespace: str, name: str, uid: str, metadata: dict[str, object]) -> None:
         body = {"metadata": {"uid": uid, **metadata}}
@@ -129,7 +146,7 @@ class Executor:
             self._generations.shaped[deployment.metadata.uid] = deployment.metadata.generation
         self._tell(bot, action.reason, action.why)
 
-    async def _apply_deployment(self, bot: Bot | None, action: ApplyDeployment) -> None:
+    async def _apply_deployment(self, bot: Bot | None, action: ApplyDeployment) -> bool:
         where = path(DEPLOYMENTS, action.namespace, action.deployment)
         deployment = self._deployments.learn(await self._kube.patch(where, action.body, APPLY, {"force": "true"}))
         uid, generation = deployment.metadata.uid, deployment.metadata.generation
@@ -137,13 +154,14 @@ class Executor:
         self._generations.applied[uid] = self._generations.shaped[uid] = generation
         if known != generation:
             self._tell(bot, action.reason, action.why)
+        return known != generation
 
-    async def _paced_delete(self, bot: Bot | None, action: DeletePod, hush: "_Hush") -> None:
+    async def _paced_delete(self, bot: Bot | None, action: DeletePod, hush: "_Hush") -> bool:
         if not action.force:
             await self._delete_pod(bot, action)
-            return
+            return True
         if not self._pace.take(action.uid):
-            return
+            return False
         try:
             await hush.before(action)
             await self._delete_pod(bot, action)
@@ -154,6 +172,7 @@ class Executor:
             if error.status in {404, 409}:  # the pod is gone, or not as it was judged: nothing was deleted
                 self._pace.give_back()
             raise
+        return True
 
     async def _delete_pod(self, bot: Bot | None, action: DeletePod) -> None:
         body: dict[str, object] = {
@@ -173,14 +192,11 @@ class Executor:
             self._history.prove(action.uid)
         if action.deaf and bot is not None:
             self._words.restarted(bot.key)
-        log.info("%s", action.why)
         self._tell(bot, action.reason, action.why, warning=action.force, pod=action)
 
     def _tell(
         self, bot: Bot | None, reason: str, why: str, *, warning: bool = False, pod: DeletePod | None = None
     ) -> None:
-        if pod is None:
-            log.info("%s", why)
         if bot is not None:
             self._reporter.tell(bot, Event(reason, why, warning))
         if bot is not None and pod is not None:

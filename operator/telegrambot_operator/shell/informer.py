@@ -20,7 +20,8 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from ..core.records import Meta
-from .kube import Kube, KubeError
+from .health import SILENT_SECONDS
+from .kube import SILENT, Kube, KubeError
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +168,9 @@ class Informer(Generic[T]):
         self._at = dict.fromkeys(self._paths, "")
         self._denied: dict[str, KubeError] = {}
         self._watch_for: dict[str, float] = {}
+        self._heard: dict[str, float] = {}  # when each path last brought a line or a list
+        self._moved: dict[str, float] = {}  # ... or anything at all, a refusal included
+        self._problem: dict[str, str] = {}  # what the latest try ended in
         self.store: Store[T] = Store(index)
         # Called with each object as the API server removed it: with its very last state, which no list ever shows.
         self.last_seen: Callable[[T], None] = lambda _: None
@@ -187,6 +191,26 @@ class Informer(Generic[T]):
         """Why the store is not up to date, where the operator lacks the right to list or watch; None when it is."""
         return next(iter(self._denied.values()), None)
 
+    @property
+    def silence(self) -> float:
+        """For how many seconds the path that has been silent longest has brought no event, bookmark or list."""
+        return max(0.0, time.monotonic() - min(list(self._heard.values()), default=float("inf")))
+
+    def stuck(self) -> str:
+        """Return in a sentence which watch is silent though the API server is connected to, or ""."""
+        path, moved = min(list(self._moved.items()), key=lambda each: each[1], default=("", float("inf")))
+        silence = time.monotonic() - moved
+        return f"nothing has come from {path} for {silence:.0f} s" if silence > SILENT_SECONDS else ""
+
+    def unlisted(self) -> str:
+        """Return in a sentence what has not been listed yet, or ""."""
+        path = next((path for path, event in self._answered.items() if not event.is_set()), None)
+        return f"{path} has not been listed yet ({self._problem.get(path, 'no answer so far')})" if path else ""
+
+    def forbidden(self) -> str:
+        """Return in a sentence what may not be read any more, or ""."""
+        return self.denied.message if self.denied is not None else ""
+
     def learn(self, data: bytes) -> T:
         """Take in an object as an answer to our own write gave it, and return it."""
         thing = self._parse(data)
@@ -203,6 +227,7 @@ class Informer(Generic[T]):
 
     async def _run(self, path: str) -> None:
         failures = 0
+        self._moved[path] = time.monotonic()
         while True:
             try:
                 if not self._at[path]:
@@ -242,6 +267,9 @@ class Informer(Generic[T]):
 
     async def _pause(self, path: str, error: KubeError, failures: int) -> None:
         delay = error.retry_after or BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+        self._problem[path] = error.message
+        if error.reason != SILENT:
+            self._moved[path] = time.monotonic() + delay
         log.log(logging.WARNING if failures == 3 else logging.DEBUG, "%s: %s; trying again", path, error.message)
         await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  spreads retries, guards nothing
 
@@ -252,6 +280,7 @@ class Informer(Generic[T]):
         query: dict[str, str] = {**self._selector, "limit": str(PAGE)}
         while True:
             page = _pages.decode(await self._kube.get(path, query))
+            self._hear(path)
             found.extend(self._parse(bytes(item)) for item in page.items)
             if not page.metadata.continue_:
                 break
@@ -282,8 +311,13 @@ class Informer(Generic[T]):
         }
         async with self._kube.watch(path, query) as lines:
             self._note(path, None)
+            self._hear(path)
             async for data in lines:
+                self._hear(path)
                 self._at[path] = self._take(_watch_lines.decode(data))
+
+    def _hear(self, path: str) -> None:
+        self._heard[path] = self._moved[path] = time.monotonic()
 
     def _take(self, line: _Line) -> str:
         """Take in one line of the watch and return the resource version that it brought."""

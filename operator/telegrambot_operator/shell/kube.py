@@ -6,8 +6,9 @@ proxies, exec plugins and token refresh are what we want of it.
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
 from ..names import FIELD_MANAGER
+from .health import moved
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,10 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 150.0
 RELOAD_SECONDS = 5.0
 SERVICE_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+# Where nothing at all came back over a connection: not even a refusal.
+SILENT = "Silent"
 
 
 class KubeError(Exception):
@@ -89,19 +95,24 @@ class _Call:
     accept: str = "application/json"
 
 
-class Kube:
-    """One pool of connections to one API server."""
+# Called with verb, resource, HTTP status (0: no answer) and seconds, None for a watch, which takes as long as it likes.
+Told = Callable[[str, str, int, float | None], None]
 
-    def __init__(self, path: str | None, configuration: Configuration) -> None:
+
+class Kube:
+    """One pool of connections to one API server. `told` hears of every request that has ended, and of every watch."""
+
+    def __init__(self, path: str | None, configuration: Configuration, told: Told = lambda *_: None) -> None:
+        self._told = told
         self._path = path
         self._api = ApiClient(configuration)
         self._reloaded = time.monotonic()
         self._reloading = asyncio.Lock()
 
     @classmethod
-    async def connect(cls, path: str | None) -> "Kube":
+    async def connect(cls, path: str | None, told: Told = lambda *_: None) -> "Kube":
         """Return a client for the kubeconfig, or for the service account. Makes no request yet."""
-        return cls(path, await load_configuration(path))
+        return cls(path, await load_configuration(path), told)
 
     @property
     def configuration(self) -> Configuration:
@@ -150,12 +161,17 @@ class Kube:
             return await self._once(call, timeout)
 
     async def _once(self, call: "_Call", timeout: aiohttp.ClientTimeout) -> bytes:
+        began, status = time.monotonic(), 0
         try:
             response = await self._send(call, timeout)
             async with response:
                 data = await response.read()
+            status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeError(0, "NoAnswer", f"the API server gave no answer ({type(error).__name__})") from None
+            raise _unanswered(error, "the API server gave no answer") from None
+        finally:
+            moved()
+            self._told(*about(call.method, call.path), status, time.monotonic() - began)
         if response.status >= 400:
             raise _error(response.status, data, response.headers.get("Retry-After"))
         return data
@@ -176,12 +192,14 @@ class Kube:
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
             response = await self._send(_Call("GET", path, {**query, "watch": "1"}), timeout)
+            self._told("watch", about("GET", path)[1], response.status, None)
             async with response:
                 if response.status >= 400:
                     raise _error(response.status, await response.read(), response.headers.get("Retry-After"))
                 yield _lines(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeError(0, "NoAnswer", f"the watch broke off ({type(error).__name__})") from None
+            self._told("watch", about("GET", path)[1], 0, None)
+            raise _unanswered(error, "the watch broke off") from None
 
     async def reload(self) -> bool:
         """Read the credentials again, as after a 401. Returns False when that failed or was done a moment ago."""
@@ -219,6 +237,12 @@ class _StatusBody(msgspec.Struct):
     details: Json | None = None
 
 
+def _unanswered(error: Exception, what: str) -> KubeError:
+    """Return the error for a request without an answer: a server that cannot be connected to is down, not silent."""
+    silent = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError)
+    return KubeError(0, SILENT if silent else "NoAnswer", f"{what} ({type(error).__name__})")
+
+
 def _error(status: int, data: bytes, retry_after: str | None) -> KubeError:
     try:
         told = msgspec.json.decode(data, type=_StatusBody)
@@ -254,3 +278,24 @@ REPLICASETS = "apps/v1/replicasets"
 EVENTS = "events.k8s.io/v1/events"
 LEASES = "coordination.k8s.io/v1/leases"
 BOTS = "singleton.bot/v1alpha1/telegrambots"
+
+_KNOWN = {
+    each.rpartition("/")[2]
+    for each in (
+        *(PODS, NODES, CONFIGMAPS, SECRETS, AUTOSCALERS, DEPLOYMENTS, REPLICASETS, EVENTS, LEASES, BOTS),
+        *(MUTATING_POLICIES, MUTATING_BINDINGS, VALIDATING_POLICIES, VALIDATING_BINDINGS),
+    )
+}
+_PATH = re.compile(
+    r"/apis?/(?:v1|[^/]+/[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>log|status))?)?"
+)
+_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+
+
+def about(method: str, path: str) -> tuple[str, str]:
+    """Return verb and resource of a request, as a Role names them; a resource that nothing here asks for is `other`."""
+    found = _PATH.fullmatch(path)
+    if found is None or found["plural"] not in _KNOWN:
+        return _VERBS.get(method, "get"), "other"
+    resource = f"{found['plural']}/{found['sub']}" if found["sub"] else found["plural"]
+    return _VERBS.get(method) or ("get" if found["name"] else "list"), resource

@@ -21,6 +21,7 @@ from ..core.tails import Bookmark, News, Timed, moment, news
 from ..core.targets import Tail
 from .bots import Key
 from .kube import PODS, Kube, KubeError, path
+from .metrics import UNREAD, Metrics
 from .rota import QUIET_PER_SECOND, Rank, Rota, Turn
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,9 @@ class LogReader:
         found: Callable[[Key], None],
         rota: Rota | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        metrics: Metrics = UNREAD,
     ) -> None:
+        self._metrics = metrics
         self._kube = kube
         self._found = found
         self._rota = Rota() if rota is None else rota
@@ -155,6 +158,10 @@ class LogReader:
         read = self._bots.get(key)
         targets = [self._targets[uid] for uid in sorted(read.uids) if uid in self._targets] if read else []
         return next((told for each in targets if (told := each.problem or each.tail.problem)), "")
+
+    def waiting(self) -> int:
+        """Return how many logs wait for the budget, or for their node."""
+        return self._rota.overdue()
 
     # --- Whose turn it is -------------------------------------------------------------------------------------------
 
@@ -235,9 +242,11 @@ class LogReader:
             problem += "an error of the operator's own, which its log tells"
         else:
             target.problem, target.failed = "", 0
+            self._metrics.log_reads.labels("ok").inc()
             return outcome
         target.problem = problem
         target.failed += 1
+        self._metrics.log_reads.labels("failed").inc()
         return _Outcome()
 
     async def _read(self, target: _Target, tail: Tail) -> _Outcome:
@@ -304,6 +313,7 @@ class LogReader:
         else:
             latest, cost = await asyncio.get_running_loop().run_in_executor(self._beside, look)
         target.cost += cost
+        self._metrics.log_lines.inc(sum(each.count(b"\n") for each in answers))
         return latest
 
     def _keep(self, target: _Target, tail: Tail, fresh: Sequence[Timed]) -> bool:

@@ -6,12 +6,11 @@ that was just changed, and a repair that takes a moment costs no two statuses.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import msgspec
 
 from .. import names
 from ..core import conditions
@@ -23,12 +22,15 @@ from ..core.records import Autoscaler, Deployment, Pod, parse_autoscaler, parse_
 from ..settings import Settings
 from .bots import Bots, Key
 from .execute import Executor
+from .health import Health, Passes
 from .informer import Informer
-from .kube import AUTOSCALERS, BOTS, CONFIGMAPS, DEPLOYMENTS, PODS, Kube, KubeError, path
+from .kube import AUTOSCALERS, CONFIGMAPS, DEPLOYMENTS, PODS, Kube, KubeError, path
 from .logs import LogReader
+from .metrics import UNREAD, Metrics
 from .observe import UNSEEN_SECONDS, Caches, Observer, index_autoscaler, index_deployment, index_pod
 from .pace import Pace
 from .report import Reporter
+from .roll import Roll
 from .silence import Silences
 from .strays import Strays
 from .tables import Tables
@@ -41,7 +43,6 @@ from .workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 WORKERS = 16
-RELIST_SECONDS = 120.0
 RESYNC_SECONDS = 600.0
 
 
@@ -49,14 +50,20 @@ class Guard:
     """Everything that keeps the bots single: caches, queue, passes."""
 
     def __init__(
-        self, kube: Kube, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        kube: Kube,
+        settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        metrics: Metrics = UNREAD,
     ) -> None:
         self._kube = kube
         self._clock = clock
+        self._metrics = metrics
         self._namespaces = settings.namespaces
         self.queue: WorkQueue[Key] = WorkQueue()
+        self.passes = Passes(self.queue.oldest)
         self.bots = Bots(self.queue.add)
-        self.logs = LogReader(kube, self.queue.add)
+        self.logs = LogReader(kube, self.queue.add, metrics=metrics)
         self.deployments: Informer[Deployment] = Informer(
             kube,
             self._paths(DEPLOYMENTS),
@@ -75,7 +82,7 @@ class Guard:
             index=index_pod,
             rights_changed=self._all_changed,
         )
-        self.reporter = Reporter(kube, self.bots)
+        self.reporter = Reporter(kube, self.bots, metrics)
         self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
         self.tables = Tables(kube, self._paths(CONFIGMAPS), self.queue.add, self._all_changed)
         self.autoscalers: Informer[Autoscaler] = Informer(
@@ -87,13 +94,15 @@ class Guard:
         self.pace = Pace()
         tokens = Tokens(kube)
         self.silences = Silences(
-            Telegram(settings.telegram_api_url),
+            Telegram(settings.telegram_api_url, metrics.called),
             tokens,
             settings.silence_seconds,
             self.pods.store.by,
             self.queue.add,
         )
-        self.words = Words(Telegram(settings.telegram_api_url), tokens, self.turns.pods_of, self.queue.add)
+        self.words = Words(
+            Telegram(settings.telegram_api_url, metrics.called), tokens, self.turns.pods_of, self.queue.add
+        )
         self.strays = Strays(kube, tokens, settings.namespaces, self.queue.add, self.queue.add_after)
         self.executor = Executor(
             kube,
@@ -105,7 +114,16 @@ class Guard:
             pace=self.pace,
             silences=self.silences,
             words=self.words,
+            metrics=metrics,
         )
+        self.roll = Roll(kube, self.bots, settings.namespaces)
+        self.caches: dict[str, Informer[Any]] = {
+            "deployments": self.deployments,
+            "pods": self.pods,
+            "configmaps": self.tables.tables,
+            "horizontalpodautoscalers": self.autoscalers,
+        }
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:
@@ -141,6 +159,7 @@ class Guard:
         return found or (namespace, mark)
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        self._metrics.pod_changed(before, after)
         if before is not None and (after is None or after.uid != before.uid):
             self.observer.history.pod_is_gone(before)
         if before is None and after is not None:
@@ -163,49 +182,38 @@ class Guard:
         """Guard for ever. `ready` is called when all caches are filled and passes begin."""
         async with asyncio.TaskGroup() as group:
             listed, looked = asyncio.Event(), asyncio.Event()
-            group.create_task(self._relist(listed))
-            group.create_task(self.tables.run(looked.set))
-            caches: list[Informer[Any]] = [self.deployments, self.pods, self.tables.tables, self.autoscalers]
-            for cache in caches:
-                group.create_task(cache.run())
-            for first in (listed.wait(), looked.wait(), *(cache.answered() for cache in caches)):
+            self._start(group, "listing TelegramBots", self.roll.run(listed.set))
+            self._start(group, "looking for admission policies", self.tables.run(looked.set))
+            for resource, cache in self.caches.items():
+                self._start(group, f"watching {resource}", cache.run())
+            for first in (listed.wait(), looked.wait(), *(cache.answered() for cache in self.caches.values())):
                 await first
             ready()
-            group.create_task(self.logs.run())
-            group.create_task(self.reporter.run())
-            group.create_task(self.silences.run())
-            group.create_task(self.words.run())
-            group.create_task(self.strays.run())
-            group.create_task(self._resync())
+            self._start(group, "reading logs", self.logs.run())
+            self._start(group, "writing Events", self.reporter.run())
+            self._start(group, "listening to Telegram", self.silences.run())
+            self._start(group, "asking Telegram", self.words.run())
+            self._start(group, "searching pods", self.strays.run())
+            self._start(group, "looking at every bot now and then", self._resync())
             self._all_changed()
-            for _ in range(WORKERS):
-                group.create_task(self._work())
+            self.passes.begin()
+            for number in range(WORKERS):
+                self._start(group, f"worker {number}", self._work())
 
-    async def _relist(self, listed: asyncio.Event) -> None:
-        """List the TelegramBots now and then: that catches what a broken watch has lost."""
-        complained = False
-        while True:
-            try:
-                for namespace in self._namespaces or (None,):
-                    await self._list(namespace)
-                listed.set()
-                complained = False
-                await asyncio.sleep(RELIST_SECONDS)
-            except KubeError as error:
-                log.log(logging.DEBUG if complained else logging.WARNING, "%s", _list_problem(error))
-                complained = True
-                await asyncio.sleep(2.0)
+    def _start(self, group: asyncio.TaskGroup, what: str, work: Coroutine[Any, Any, None]) -> None:
+        self._running[what] = group.create_task(work)
 
-    async def _list(self, namespace: str | None) -> None:
-        found: list[Mapping[str, object]] = []
-        query = {"limit": "500"}
-        while True:
-            page = msgspec.json.decode(await self._kube.get(path(BOTS, namespace), query))
-            found.extend(page["items"])
-            if not page["metadata"].get("continue"):
-                break
-            query["continue"] = page["metadata"]["continue"]
-        self.bots.replace(found, (namespace,) if namespace else (), listed_at=int(page["metadata"]["resourceVersion"]))
+    def report_to(self, health: Health) -> None:
+        """Let the health tell what stands still here, and what is missing."""
+        health.lives(self.passes.stuck)
+        health.lives(self.roll.stuck)
+        health.lives(lambda: next((f"{what} has ended" for what, task in self._running.items() if task.done()), ""))
+        health.needs(self.roll.missing)
+        for cache in self.caches.values():
+            health.lives(cache.stuck)
+            health.needs(cache.unlisted)
+        for cache in (self.deployments, self.pods):
+            health.needs(cache.forbidden)
 
     async def _resync(self) -> None:
         """Look at every bot now and then, evenly spread, though no event asked for it."""
@@ -220,27 +228,41 @@ class Guard:
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
+            began = time.monotonic()
             try:
-                await self._pass(key)
+                with self.passes.one(f"{key[0]}/{key[1]}"):
+                    result = await self._pass(key)
             except KubeError as error:
+                result = "failed"
                 log.debug("%s/%s: %s", *key, error.message)
-                self.queue.retry(key)
+                self._retry(key)
             except Exception:
+                result = "crashed"
                 log.exception("%s/%s: the pass failed; trying again", *key)
-                self.queue.retry(key)
+                self._retry(key)
             finally:
                 self.queue.done(key)
+            self._metrics.passes.labels(result).inc()
+            self._metrics.pass_seconds.observe(time.monotonic() - began)
+
+    def _retry(self, key: Key) -> None:
+        self._metrics.retries.inc()
+        self.queue.retry(key)
 
     # --- One pass ---------------------------------------------------------------------------------------------------
 
-    async def _pass(self, key: Key) -> None:
+    async def _pass(self, key: Key) -> str:
+        """Make a pass, and return what came of it."""
         seen = await self._look(key)
         todo = plan(seen, self._clock())
         await self.silences.tend(key, todo.listen)
         self.strays.tend(key, todo.search)
         failures: tuple[Failure, ...] = ()
+        result = "unchanged"
         if todo.actions:
-            failures = await self.executor.run(seen.bot, todo.actions)
+            failures = await self.executor.run(key, seen.bot, todo.actions)
+            self._metrics.reaction.observe(time.monotonic() - self.queue.asked(key))
+            result = "incomplete" if failures else "acted"
             await self.strays.look_again(key, todo.actions)
             seen = await self._look(key)
             todo = plan(seen, self._clock())
@@ -248,6 +270,7 @@ class Guard:
             self.strays.tend(key, todo.search)
         seen = replace(seen, silence=self.silences.state(key))
         await self._conclude(key, seen, todo, failures)
+        return result
 
     async def _look(self, key: Key) -> Observed:
         seen = await self.observer.observe(key, self._clock())
@@ -258,7 +281,7 @@ class Guard:
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:
         if todo.actions or failures:
-            self.queue.retry(key)
+            self._retry(key)
         else:
             self.queue.forget(key)
         if self.observer.unseen(key):
@@ -286,12 +309,3 @@ class Guard:
             left = seconds_left(status, timedelta(seconds=bot.spec.conflict.clear_after_seconds), now)
             if left is not None:
                 self.queue.add_after(bot.key, left + 0.05)
-
-
-def _list_problem(error: KubeError) -> str:
-    if error.status == 404:
-        return (
-            "TelegramBots are not known to the API server; "
-            "install the CRD: kubectl apply -f crds/telegrambots.singleton.bot.yaml"
-        )
-    return f"TelegramBots cannot be listed: {error.message}"

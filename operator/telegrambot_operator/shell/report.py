@@ -17,6 +17,7 @@ from ..core.events import Event
 from ..core.observed import Bot
 from .bots import Bots, Key
 from .kube import APPLY, BOTS, EVENTS, Kube, KubeError, path
+from .metrics import UNREAD, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ NOTE_LIMIT = 1000
 class Reporter:
     """Writes statuses and Events."""
 
-    def __init__(self, kube: Kube, bots: Bots) -> None:
+    def __init__(self, kube: Kube, bots: Bots, metrics: Metrics = UNREAD) -> None:
+        self._metrics = metrics
         self._kube = kube
         self._bots = bots
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WAITING_EVENTS)
@@ -67,6 +69,7 @@ class Reporter:
         query = {"fieldManager": names.STATUS_MANAGER, "force": "true"}
         data = await self._kube.patch(where, body, APPLY, query)
         self._bots.put(msgspec.json.decode(data), ours=True)
+        self._metrics.told(bot.status, status)
         for event in events.changes(bot.status, status):
             self.tell(bot, event)
 

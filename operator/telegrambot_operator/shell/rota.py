@@ -20,6 +20,8 @@ from functools import partial
 QUIET_PER_SECOND = 10.0
 PROMPT_PER_SECOND = 100.0
 READS_PER_NODE = 2
+# Whose time came longer ago than this is held back by the budget, or by a node that does not answer.
+PATIENCE_SECONDS = 1.0
 
 
 class Rank(IntEnum):
@@ -103,6 +105,11 @@ class Rota:
         if not self._reading[turn.node]:
             del self._reading[turn.node]
         self._call_parked(turn.node)
+
+    def overdue(self) -> int:
+        """Return how many wait though their time has come."""
+        now = self._clock()
+        return sum(turn.due < now - PATIENCE_SECONDS for turn in list(self._turns.values()))
 
     def seconds_until_next(self) -> float | None:
         """Return how long nobody's turn can come, or None: not before something is added or done."""

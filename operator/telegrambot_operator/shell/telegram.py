@@ -4,6 +4,7 @@ https://core.telegram.org/bots/api. `getUpdates` is called without an offset, an
 the id of the oldest update; of an error nothing but its kind, and Telegram's description without the token (INV-7).
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TypeVar
@@ -17,6 +18,7 @@ from ..core.redact import redact
 from ..core.silence import LATE_SECONDS, Answer, CutOff, Hooked, Nothing, Unheard, Waiting
 from ..core.word import Info, Me, Refused
 from ..names import FIELD_MANAGER
+from .health import moved
 
 CONNECT_SECONDS = 5.0
 # What Telegram answers from memory, and a setWebhook, for which it looks the host up first.
@@ -60,10 +62,14 @@ class _Info(msgspec.Struct, frozen=True):
 
 
 class Telegram:
-    """Calls one Bot API server, through the environment's proxy. Every call is bounded in time and size."""
+    """Calls one Bot API server, through the environment's proxy. Every call is bounded in time and size.
 
-    def __init__(self, base: str) -> None:
+    `told` is called with the method and the HTTP status of every call, 0 where there was no answer.
+    """
+
+    def __init__(self, base: str, told: Callable[[str, int], None] = lambda *_: None) -> None:
         self._base = base
+        self._told = told
         address = urlsplit(base)
         self._proxy = None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
         self._session: aiohttp.ClientSession | None = None
@@ -103,10 +109,14 @@ class Telegram:
 
     async def _call(self, token: str, method: str, seconds: float, **parameters: object) -> tuple[int, bytes] | Unheard:
         within = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
+        got: tuple[int, bytes] | Unheard
         try:
-            return await self._post(f"{self._base}/bot{token}/{method}", within, parameters)
+            got = await self._post(f"{self._base}/bot{token}/{method}", within, parameters)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return Unheard(f"no answer: {type(error).__name__}")
+            got = Unheard(f"no answer: {type(error).__name__}")
+        moved()
+        self._told(method, 0 if isinstance(got, Unheard) else got[0])
+        return got
 
     async def _post(self, url: str, within: aiohttp.ClientTimeout, parameters: dict[str, object]) -> tuple[int, bytes]:
         if self._session is None:

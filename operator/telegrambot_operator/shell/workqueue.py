@@ -18,7 +18,8 @@ class WorkQueue(Generic[K]):
     def __init__(self) -> None:
         self._ready: deque[K] = deque()
         self._waiting: set[K] = set()
-        self._working: set[K] = set()
+        self._asked: dict[K, float] = {}  # since when each key waits
+        self._working: dict[K, float] = {}  # ... and since when it had waited
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
@@ -30,9 +31,14 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._ready) + len(self._again)
 
+    def oldest(self) -> float:
+        """Return for how many seconds the key that has waited longest has been waiting."""
+        return max(0.0, time.monotonic() - min(list(self._asked.values()), default=float("inf")))
+
     def add(self, key: K) -> None:
         """Ask for a pass now."""
         self._due.pop(key, None)
+        self._asked.setdefault(key, time.monotonic())
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
@@ -65,6 +71,10 @@ class WorkQueue(Generic[K]):
         """Start the retries of a key from the beginning."""
         self._failures.pop(key, None)
 
+    def asked(self, key: K) -> float:
+        """Return when the work on a key that is under way was asked for, as of `time.monotonic`."""
+        return self._working[key]
+
     async def get(self) -> K:
         """Wait for a key and take it to work on. `done` must follow."""
         while not self._ready:
@@ -78,12 +88,12 @@ class WorkQueue(Generic[K]):
                 raise
         key = self._ready.popleft()
         self._waiting.discard(key)
-        self._working.add(key)
+        self._working[key] = self._asked.pop(key)
         return key
 
     def done(self, key: K) -> None:
         """End the work on a key."""
-        self._working.discard(key)
+        self._working.pop(key, None)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
