@@ -114,6 +114,13 @@ class Reason(StrEnum):
     NOT_STALLED = "NotStalled"
 
 
+# What a conflict may be caused by.
+CAUSES = (
+    *(Reason.DUPLICATE_PODS, Reason.TERMINATING_POD, Reason.DUPLICATE_BOT, Reason.STRAY_POD, Reason.INSIDE_POD),
+    *(Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET, Reason.EXTERNAL_POLLER, Reason.CAUSE_UNKNOWN),
+)
+
+
 class EventReason(StrEnum):
     """What an Event tells that is not the reason of a condition."""
 

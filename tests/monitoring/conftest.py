@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
+from tests.bed.installation import Installation
 from tests.monitoring.scrape import Scraped, port_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from tests.bed.bed import Bed
-
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-NAME = "telegrambot-operator"
 
 
 @pytest_asyncio.fixture(scope="session")
 async def rights(bed: Bed) -> Path:
     """The kubeconfig of the operator's ServiceAccount."""
-    await bed.apply(RBAC.read_text())
-    credentials: Path = await bed.cp.service_account_kubeconfig(NAME, NAME, seconds=4 * 3600)
-    return credentials
+    return await Installation(bed).install()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from telegrambot_operator.core.actions import (
     PatchDeployment,
     WriteTable,
 )
-from telegrambot_operator.core.decisions import Decision, decision
+from telegrambot_operator.core.decisions import DECISIONS, Decision, decision
 from telegrambot_operator.shell.log import _Lines, _Objects, decided
 
 SECRET = "AAFq9Zr0bXw3KjT5uYv1LmNp8sQeHd2GcRk"
@@ -94,6 +94,10 @@ def test_the_line_of(action: Action, line: Decision) -> None:
 
 def test_no_action_is_without_a_line() -> None:
     assert {type(action) for action, _ in LINES} == set(typing.get_args(Action))
+
+
+def test_every_decision_is_known_by_name() -> None:
+    assert {line.what for _, line in LINES} == set(DECISIONS)
 
 
 # --- How it is written ----------------------------------------------------------------------------------------------

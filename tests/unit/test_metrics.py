@@ -114,4 +114,10 @@ def test_a_new_run_of_409s_begins_at_nothing(metrics: Metrics) -> None:
 def test_no_409_is_none(metrics: Metrics) -> None:
     metrics.told({}, {"conditions": []})
     metrics.told(conflict(5), {})
-    assert value(metrics, "conflicts_total", cause="StrayPod") is None
+    assert value(metrics, "conflicts_total", cause="StrayPod") == 0
+
+
+def test_what_alerts_ask_for_begins_at_nothing(metrics: Metrics) -> None:
+    """Of a series that begins with its first step, Prometheus does not see that step."""
+    assert value(metrics, "passes_total", result="crashed") == 0
+    assert value(metrics, "forced_deletes_total", proof="none") == 0

@@ -16,6 +16,12 @@ from .actions import (
     WriteTable,
 )
 
+# All that a decision is called.
+DECISIONS = (
+    *("WriteLockTable", "PatchDeployment", "ApplyDeployment", "EmptyReplicaSet", "LabelPod", "KeepPod"),
+    *("DeletePod", "ForceDeletePod", "ClaimTurn", "OpenPod", "SetWebhook", "DeleteWebhook"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

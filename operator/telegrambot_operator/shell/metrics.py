@@ -19,8 +19,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..core.classify import Death
+from ..core.decisions import DECISIONS
 from ..core.handovers import Handovers
 from ..core.records import Pod
+from ..names import CAUSES
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series, and nobody asks for them
 
@@ -89,10 +92,14 @@ class Metrics:
             "Passes by result: unchanged (nothing to do), acted, incomplete (an action failed), failed (the API server "
             "gave no usable answer), crashed (an error of the operator's own).",
             "result",
+            values=("unchanged", "acted", "incomplete", "failed", "crashed"),
         )
         self.pass_seconds = self._histogram("pass_duration_seconds", "How long a pass took.")
         self.decisions = self._counter(
-            "decisions_total", "What was carried out and changed something, as the log tells it.", "decision"
+            "decisions_total",
+            "What was carried out and changed something, as the log tells it.",
+            "decision",
+            values=DECISIONS,
         )
         self.retries = self._counter("retries_total", "Passes that have to be made again.")
         self.queue_depth = self._live("queue_depth", "TelegramBots that wait for a pass.")
@@ -116,20 +123,26 @@ class Metrics:
             "status), unanswered.",
             *("method", "result"),
         )
-        self.log_reads = self._counter("log_reads_total", "Reads of bots' logs by result: ok, failed.", "result")
+        self.log_reads = self._counter(
+            "log_reads_total", "Reads of bots' logs by result: ok, failed.", "result", values=("ok", "failed")
+        )
         self.log_lines = self._counter("log_lines_read_total", "Lines of bots' logs that were looked through.")
         self.log_waiting = self._live("log_reads_waiting", "Logs whose time has come, and that the budget holds back.")
         self.log_budget = self._live("log_reads_budget_per_second", "How many reads a second there are at most.")
 
     def _bots(self) -> None:
         self.conflicts = self._counter(
-            "conflicts_total", "Telegram's 409s, by the cause that was known when they were told of.", "cause"
+            "conflicts_total",
+            "Telegram's 409s, by the cause that was known when they were told of.",
+            "cause",
+            values=CAUSES,
         )
         self.forced_deletes = self._counter(
             "forced_deletes_total",
             "Pods that were force-deleted, by what proved that no process of theirs was left; proof is none where "
             "stuckPods.policy: Force asked for it.",
             "proof",
+            values=("none", *(str(death) for death in Death if death.proven)),
         )
         self.handovers = self._counter("handovers_total", "Times that a new pod of a bot began to run after another.")
         self.handover_gap = self._histogram(
@@ -187,10 +200,13 @@ class Metrics:
 
     # --- How they are declared --------------------------------------------------------------------------------------
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(
-            self._name(name, "counter", documentation, labels), documentation, labels, registry=self.registry
-        )
+    def _counter(self, name: str, documentation: str, *labels: str, values: Iterable[str] = ()) -> Counter:
+        """Declare a counter; of `values` of its one label each begins at 0, so that the first step counts as one."""
+        name = self._name(name, "counter", documentation, labels)
+        counter = Counter(name, documentation, labels, registry=self.registry)
+        for value in values:
+            counter.labels(value)
+        return counter
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(self._name(name, "gauge", documentation, labels), documentation, labels, registry=self.registry)
