@@ -11,6 +11,7 @@ from telegrambot_operator.core.classify import Death
 from telegrambot_operator.names import ConditionType, Reason
 from tests.monitoring.expressions import DASHBOARD, Query, alerts, labels_of, of_alerts, of_dashboard, panels
 
+DOCS = Path(__file__).parents[2] / "docs"
 QUERIES = [*of_alerts(), *of_dashboard()]
 ALERTS = alerts()
 # What a label may be, where the code knows.
@@ -63,6 +64,11 @@ def test_an_alert_says_what_is_the_case_and_what_to_do(alert: dict[str, Any]) ->
     assert told["runbook_url"].endswith(f"/docs/operations.md#{alert['alert'].lower()}")
 
 
+def test_every_alert_is_explained_where_it_points_to_and_no_other_is() -> None:
+    page = (DOCS / "operations.md").read_text()
+    assert set(re.findall(r"^### (TelegramBot\w+)$", page, re.MULTILINE)) == {alert["alert"] for alert in ALERTS}
+
+
 def test_no_alert_has_the_name_of_another() -> None:
     names = [alert["alert"] for alert in ALERTS]
     assert len(names) == len(set(names))
@@ -88,4 +94,4 @@ def test_the_table_of_metrics_is_what_the_code_declares() -> None:
     """`make verify` says so, too, and this without make."""
     from telegrambot_operator.shell.metrics_table import table  # noqa: PLC0415  it is what the test is about
 
-    assert table() in (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert table() in (DOCS / "metrics.md").read_text()
