@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from telegrambot_operator.names import ConditionType, EventReason, Reason
+from telegrambot_operator.shell.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -100,6 +101,10 @@ def test_operations_tells_of_each_event_that_the_operator_makes_and_of_no_other(
     made = set(re.findall(r'(?:reason=|yield \w+\([^"]*|Pod\.of\(pod, |\.uid, )"([A-Z][A-Za-z]+)"', source))
     assert {"Pinned", "Created", "DuplicateDeleted"} <= made, "the expression above no longer finds them"
     assert set(row_names(OPERATIONS, "### Events")) == made | set(map(str, EventReason))
+
+
+def test_operations_has_an_entry_for_each_metric_and_for_no_other() -> None:
+    assert Counter(row_names(OPERATIONS, "## Metrics")) == Counter(each.name for each in Metrics().declared)
 
 
 # --- The operator's rights --------------------------------------------------------------------------------------------
