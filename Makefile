@@ -34,7 +34,7 @@ run: install  ## Run the operator against the current kubeconfig context; ARGS='
 ##@ Check it
 
 .PHONY: test
-test: control-plane bots  ## Every test: unit, contract, model, real API server, faults, real bots (10 to 20 minutes)
+test: control-plane bots tools  ## Every test: unit, contract, model, real API server, faults, real bots (10 to 20 minutes)
 	@echo "Running every test on $(BEDS) beds side by side; this usually takes 10 to 20 minutes. BEDS=1 is gentler."
 	@$(PY) -m pytest -n $(BEDS) --dist worksteal tests
 
@@ -115,7 +115,7 @@ tools: install  ## Helm, promtool and actionlint: built once (about 8 minutes), 
 
 .PHONY: helm
 helm: install
-	@$(PY) -m tests.bed.tools helm
+	@$(PY) -m tests.bed.tools --quiet helm
 
 .PHONY: clean
 clean:  ## Remove what make put into this folder; the per-user cache stays
@@ -125,11 +125,12 @@ clean:  ## Remove what make put into this folder; the per-user cache stays
 ##@ Change it
 
 .PHONY: generate
-generate: install  ## Write the CRD again from the pydantic models, and the table of metrics
+generate: helm  ## Write the CRD, the table of metrics, and the manifests in deploy/ (from the chart) again
 	@mkdir -p $(dir $(CRD))
 	@$(PY) -m telegrambot_operator.api.crd >$(CRD).new || { rm -f $(CRD).new; exit 1; }
 	@if cmp -s $(CRD).new $(CRD); then rm $(CRD).new; else mv $(CRD).new $(CRD); echo "Wrote $(CRD)."; fi
 	@$(PY) -m telegrambot_operator.shell.metrics_table docs/metrics.md
+	@$(PY) -m tests.bed.chart
 
 .PHONY: lock
 lock: $(VENV)/.uv  ## Write requirements/run.lock, dev.lock and pip.lock again; UPGRADE=1 moves every version to the newest

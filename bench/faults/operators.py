@@ -1,6 +1,6 @@
 """Which operators there are while a fault is done: none, one, two, two that stop and go, one that is killed.
 
-Each is the real one in a process of its own, with the rights of deploy/rbac.yaml and no more.
+Each is the real one in a process of its own, with the rights of deploy/install.yaml and no more.
 """
 
 from __future__ import annotations

@@ -88,12 +88,6 @@ def test_it_holds_no_token_that_could_be_real(text: str) -> None:
     assert not re.search(r"[0-9]{5,}:[A-Za-z0-9_-]{30,}", text)
 
 
-@pytest.mark.bed
-async def test_the_rights_are_taken(bed: Bed) -> None:
-    await bed.kubectl("apply", "--dry-run=server", "-f", str(ROOT / "deploy" / "rbac.yaml"), check=False)
-    await bed.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac.yaml"))
-
-
 def test_the_readme_shows_a_manifest() -> None:
     assert any(name.startswith("README") for name in SHOWN)
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 NAME = "telegrambot-operator"  # of the account, of its roles, and of its namespace
-_RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+_INSTALL = Path(__file__).parents[2] / "deploy" / "install.yaml"
 _KINDS = {"Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
 
 
 def manifests() -> list[Object]:
     """The account, its roles and their bindings, as they are installed."""
-    return [each for each in yaml.safe_load_all(_RBAC.read_text()) if each and each["kind"] in _KINDS]
+    return [each for each in yaml.safe_load_all(_INSTALL.read_text()) if each and each["kind"] in _KINDS]
 
 
 class Installation:

@@ -1,7 +1,7 @@
 """Helm, promtool and actionlint: the real programs, built once per user from the pinned modules in tests/tools.
 
     python -m tests.bed.tools               # build those that are missing
-    python -m tests.bed.tools helm          # ... of these
+    python -m tests.bed.tools --quiet helm  # ... of these, and say nothing where they are there
     tools.program("helm")                   # its path, built first if need be
 
 Each has a go.mod of its own, so that none is held back by what another requires, and a caller waits only for what it
@@ -72,6 +72,8 @@ def _recipe(name: str) -> GoPrograms:
 
 def main(arguments: list[str]) -> int:
     """Build what is missing and say where it is; the exit code is 1 when that could not be done."""
+    quiet = arguments[:1] == ["--quiet"]
+    arguments = arguments[quiet:]
     if unknown := [name for name in arguments if name not in NAMES]:
         print(f"tools: there is no {', no '.join(unknown)}; use {', '.join(NAMES)}.", file=sys.stderr)
         return 2
@@ -80,7 +82,7 @@ def main(arguments: list[str]) -> int:
     except BuildError as error:
         print(f"tools: {error}", file=sys.stderr)
         return 1
-    for name, path in found.items():
+    for name, path in found.items() if not quiet else ():
         print(f"{name}: ready in {path}")
     return 0
 

@@ -109,7 +109,7 @@ def test_operations_has_an_entry_for_each_metric_and_for_no_other() -> None:
 
 # --- The operator's rights --------------------------------------------------------------------------------------------
 
-MANIFEST = next(path for path in (ROOT / "deploy" / "install.yaml", ROOT / "deploy" / "rbac.yaml") if path.exists())
+MANIFEST = ROOT / "deploy" / "install.yaml"
 Right = tuple[str, str, str, str]  # where, group and resource, name or "", verb
 
 
