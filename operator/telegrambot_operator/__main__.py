@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -13,12 +14,14 @@ from yaml import YAMLError
 
 from . import settings as configuration
 from .core.redact import redact
+from .names import FIELD_MANAGER
 from .settings import SettingError, Settings
 from .shell import gauges, watch
 from .shell.doctor import Doctor, Kind, Target
 from .shell.doctor_log import DoctorLog
 from .shell.health import Health
 from .shell.kube import Kube, Told, namespace_of_context
+from .shell.leader import Elector, Leadership, Terms, identity
 from .shell.letgo import Release, Scope
 from .shell.listen import CannotListenError, Listener
 from .shell.log import log, to_stderr
@@ -26,6 +29,8 @@ from .shell.metrics import Metrics
 from .shell.reconcile import Guard
 
 STOP_SECONDS = 3.0
+# For what goes on when the operator is told to stop, and then for what it writes: others wait for the Lease meanwhile.
+FINISH_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,13 +55,18 @@ def _settings(options: argparse.Namespace) -> Settings:
     """Return the settings of `run` or `release`. Raises SettingError."""
     if options.command == "release":
         return configuration.read(os.environ, options.namespace)
-    return configuration.read(
+    settings = configuration.read(
         os.environ,
         options.namespace,
         verbose=options.verbose,
         listen=options.listen,
         log_format=options.log_format,
     )
+    if options.leader_elect:
+        return configuration.with_election(settings, options.leader_elect_namespace)
+    if options.leader_elect_namespace is not None:
+        raise SettingError("--leader-elect-namespace: means nothing without --leader-elect; give both, or neither")
+    return settings
 
 
 def _wrong(why: str) -> int:
@@ -141,6 +151,16 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     command.add_argument("--log-format", default="text", metavar="text|json", help="lines to read, or JSON objects")
     command.add_argument("--verbose", action="store_true", help="log every step")
+    command.add_argument(
+        "--leader-elect",
+        action="store_true",
+        help="run in several replicas, of which one guards and the others stand by",
+    )
+    command.add_argument(
+        "--leader-elect-namespace",
+        metavar="NS",
+        help="where the Lease is that they share, with --leader-elect (default: OPERATOR_NAMESPACE)",
+    )
 
 
 def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -283,11 +303,52 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings, metrics: Metrics, health: Health) -> int:
+    leadership = Leadership()
+    elector = _elector(kube, settings, leadership)
+    terms = Terms(kube.fence, leadership, lambda leads: metrics.lead(leads=leads))
     guard = Guard(kube, settings, metrics=metrics)
     gauges.show(guard, metrics)
     guard.report_to(health)
-    metrics.lead(leads=True)
-    listed = asyncio.Event()
+    health.needs(lambda: leadership.problem)
+    warm = asyncio.Event()
+
+    async def lead() -> None:
+        await warm.wait()  # nobody is to wait for one that still has to look around
+        async with asyncio.TaskGroup() as group:
+            group.create_task(terms.run(guard.lead))
+            if elector is not None:
+                group.create_task(elector.run())
+
+    parts = {
+        "following the cluster": guard.follow(warm.set),
+        "watching TelegramBots": _watch(guard, kube, settings, stop, warm),
+        "leading": lead(),
+    }
+    tasks = [asyncio.create_task(part) for part in parts.values()]
+    for what, task in zip(parts, tasks, strict=True):
+        health.runs(what, task)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await terms.end(FINISH_SECONDS)
+    if elector is not None:
+        await elector.let_go()
+    failed = await _end([*tasks, stopping])
+    log.info("stopped")
+    return 1 if failed else 0
+
+
+def _elector(kube: Kube, settings: Settings, leadership: Leadership) -> Elector | None:
+    """Return who stands for election, None where there is none and this replica leads."""
+    me = identity(settings.operator_namespace)
+    kube.agent = f"{FIELD_MANAGER} ({me})"
+    if settings.election_namespace is None:
+        return None
+    kube.fence.open_until(-math.inf)
+    return Elector(kube, leadership, settings.election_namespace, me)
+
+
+async def _watch(guard: Guard, kube: Kube, settings: Settings, stop: asyncio.Event, warm: asyncio.Event) -> None:
+    """Watch the TelegramBots until `stop`."""
 
     def seen(kind: str | None, body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]
@@ -296,24 +357,10 @@ async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings, metr
         else:
             guard.bots.put(body)
 
-    def ready() -> None:
-        log.info("guarding %d TelegramBots in %s", len(guard.bots), ", ".join(settings.namespaces) or "all namespaces")
-        listed.set()
-
-    async def serve() -> None:
-        await listed.wait()  # kopf looks for the resource once, when it starts: by now it is known to exist
-        handlers = watch.registry(lambda: kube.configuration, seen)
-        await watch.serve(handlers, settings.namespaces, stop, lambda: _stop_on_signals(stop))
-        stop.set()
-
-    tasks = [asyncio.create_task(guard.run(ready)), asyncio.create_task(serve())]
-    health.runs("guarding", tasks[0])
-    health.runs("watching TelegramBots", tasks[1])
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-    failed = await _end([*tasks, stopping])
-    log.info("stopped")
-    return 1 if failed else 0
+    await warm.wait()  # kopf looks for the resource once, when it starts: by now it is known to exist
+    handlers = watch.registry(lambda: kube.configuration, seen)
+    await watch.serve(handlers, settings.namespaces, stop, lambda: _stop_on_signals(stop))
+    stop.set()
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> bool:

@@ -20,6 +20,9 @@ FIELD_MANAGER = "telegrambot-operator"
 STATUS_MANAGER = "telegrambot-operator-status"
 REPORTER = "singleton.bot/telegrambot-operator"
 
+# The Lease of which the holder leads, where the operator runs in several replicas.
+ELECTION_LEASE = "telegrambot-operator"
+
 # On a Deployment's own metadata: the TelegramBot that pins it.
 LABEL_NAME = f"{GROUP}/name"
 # On pods (and in the pod template): the bot's identity, which the scheduler keeps single.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,6 +47,7 @@ class Settings:
     silence_seconds: int = SILENCE_SECONDS
     listen: Address | None = None
     log_format: str = "text"
+    election_namespace: str | None = None  # where the Lease is that decides who leads; None: there is no election
 
 
 def read(
@@ -111,6 +112,19 @@ def address(text: str) -> Address:
             f"--listen: {text!r} is not an address; use HOST:PORT, or :8080 for that port on all addresses"
         )
     return Address(host.strip("[]"), int(port))
+
+
+def with_election(settings: Settings, namespace: str | None) -> Settings:
+    """Return the settings with an election, whose Lease is in this namespace, or in the operator's own.
+
+    Raises SettingError.
+    """
+    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
+        raise SettingError(
+            f"--leader-elect-namespace: {namespace!r} is not a namespace name; use lower-case letters, digits and '-', "
+            "at most 63"
+        )
+    return replace(settings, election_namespace=namespace or settings.operator_namespace)
 
 
 def bot_name(text: str) -> str:

@@ -25,6 +25,7 @@ from telegrambot_operator.core.plan import plan
 from telegrambot_operator.core.records import Pod, parse_deployment
 from telegrambot_operator.settings import Settings
 from telegrambot_operator.shell import history
+from telegrambot_operator.shell.fence import Fence
 from telegrambot_operator.shell.history import History
 from telegrambot_operator.shell.kube import Kube, KubeError
 from telegrambot_operator.shell.reconcile import Guard
@@ -215,6 +216,8 @@ class _Asking:
 class _Kube:
     """Takes the place of `shell/kube.py`: hands each request out, and waits. What it does not know does not exist."""
 
+    fence = Fence()
+
     async def get(self, path: str, query: Mapping[str, str] | None = None, **_: Any) -> bytes:
         return await self._ask("GET", path, query, None)
 
@@ -291,7 +294,7 @@ class Product:
             guard, request, seen = self._observe(task)
             planned = plan(seen, NOW).actions if seen is not None else ()
             actions = tuple(each for each in planned if isinstance(each, ClaimTurn | OpenPod | DeletePod))
-            known = _recall(guard.observer.history, holder_in(task.answers))
+            known = _recall(guard.history, holder_in(task.answers))
             self._gathered[task] = Gathered(request, actions, guard.turns._noted.get(identity(task.bot)), known)
         return self._gathered[task]
 
@@ -307,7 +310,7 @@ class Product:
             guard = self._guard(task.bot, (), None)
             key = NAMESPACE, f"bot-{task.bot}"
             request, _ = _play(guard, guard.executor.run(key, guard.bots.get(key), task.actions), task.answers)
-            proven = frozenset(_number(uid) for uid in guard.observer.history._ended)
+            proven = frozenset(_number(uid) for uid in guard.history._ended)
             self._deeds[task] = Deed(request, guard.turns._noted.get(identity(task.bot)), proven)
         return self._deeds[task]
 
@@ -376,7 +379,7 @@ def _play(guard: Guard, coroutine: Coroutine[Any, Any, Any], answers: tuple[Answ
         with _steady_clock():
             request = cast("Request", coroutine.send(None))
             for answer in told:
-                _remind(guard.observer.history, answer)
+                _remind(guard.history, answer)
                 request = cast("Request", coroutine.send(answer))
     except StopIteration as end:
         return None, end.value

@@ -78,6 +78,13 @@ class Bots:
         for body in bodies:
             self.put(body)
 
+    def forget_claims(self) -> None:
+        """Forget which identities passes have worked out: somebody else may know better, and has reported it."""
+        self._claims.clear()
+        self._claimed.clear()
+        for bot in self._bots.values():
+            self._claim(bot, self._identity(bot))
+
     def claim(self, bot: Bot, identity: str) -> None:
         """Note which identity a bot has; those that share its old or new one look again."""
         self._claim(bot, identity)

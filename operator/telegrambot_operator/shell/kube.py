@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
 from ..names import FIELD_MANAGER
+from .fence import Fence
 from .health import moved
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 REQUEST_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
+# For how long a write may stay unanswered once this replica leads no more: less than passes until somebody else may.
+IN_FLIGHT_SECONDS = 3.0
 # A watch gets a bookmark about once a minute (https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks).
 SILENCE_SECONDS = 150.0
 RELOAD_SECONDS = 5.0
@@ -64,7 +68,24 @@ async def load_configuration(path: str | None) -> Configuration:
     else:
         await kubeconfig.load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
     _use_proxy_of_the_environment(configuration)
+    configuration.trace_configs = [_looks_before_it_sends()]
     return configuration
+
+
+# What has to hold when a request goes out. Raises KubeError where it does not.
+_MUST_HOLD: ContextVar[Callable[[], None]] = ContextVar("must_hold", default=lambda: None)
+
+
+def _looks_before_it_sends() -> aiohttp.TraceConfig:
+    """Look once more when there is a connection: to wait for one, and to make one, may take long."""
+
+    async def look(*_: object) -> None:
+        _MUST_HOLD.get()()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(look)
+    trace.on_connection_create_end.append(look)
+    return trace
 
 
 def namespace_of_context(path: str | None) -> str:
@@ -100,11 +121,18 @@ Told = Callable[[str, str, int, float | None], None]
 
 
 class Kube:
-    """One pool of connections to one API server. `told` hears of every request that has ended, and of every watch."""
+    """One pool of connections to one API server. `told` hears of every request that has ended, and of every watch.
+
+    `agent` is the name under which the audit log has it. Nothing is changed while the `fence` is closed: that ends in a
+    KubeError, as a lost race does.
+    """
+
+    agent = FIELD_MANAGER
 
     def __init__(self, path: str | None, configuration: Configuration, told: Told = lambda *_: None) -> None:
         self._told = told
         self._path = path
+        self.fence = Fence()
         self._api = ApiClient(configuration)
         self._reloaded = time.monotonic()
         self._reloading = asyncio.Lock()
@@ -139,6 +167,10 @@ class Kube:
         """Patch an object as our field manager and return it. Raises KubeError."""
         return await self.request("PATCH", path, {"fieldManager": FIELD_MANAGER, **(query or {})}, body, kind)
 
+    async def patch_unfenced(self, path: str, body: Any, kind: str, query: Mapping[str, str], seconds: float) -> bytes:
+        """Patch the Lease that decides who leads, which alone is written by those who do not. Raises KubeError."""
+        return await self._answered(_Call("PATCH", path, query, body, kind), seconds)
+
     async def request(
         self,
         method: str,
@@ -152,6 +184,22 @@ class Kube:
     ) -> bytes:
         """Return the body of the answer. Raises KubeError; a 401 reads the credentials again and tries once more."""
         call = _Call(method, path, query, body, content_type, accept)
+        if method == "GET":
+            return await self._answered(call, seconds)
+        self._look_at_the_fence()
+        # It is given up before somebody else can lead: whoever asked for it may then be told that it failed, too late.
+        seconds = min(seconds, self.fence.left + IN_FLIGHT_SECONDS)
+        return await self.fence.through(self._fenced(call, seconds))
+
+    async def _fenced(self, call: "_Call", seconds: float) -> bytes:
+        _MUST_HOLD.set(self._look_at_the_fence)
+        return await self._answered(call, seconds)
+
+    def _look_at_the_fence(self) -> None:
+        if not self.fence.is_open:
+            raise KubeError(409, "NotLeading", "this replica does not lead, so it changes nothing")
+
+    async def _answered(self, call: "_Call", seconds: float) -> bytes:
         timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
         try:
             return await self._once(call, timeout)
@@ -177,7 +225,7 @@ class Kube:
         return data
 
     async def _send(self, call: "_Call", timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        headers = {"Accept": call.accept, "Content-Type": call.content_type, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": call.accept, "Content-Type": call.content_type, "User-Agent": self.agent}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], call.path, call.method, call.body)
         url = self.configuration.host + call.path + (f"?{urlencode(call.query)}" if call.query else "")
         answer = await self._api.rest_client.request(

@@ -89,6 +89,7 @@ class Observer:
         logs: LogReader,
         turns: Turns,
         tables: Tables,
+        history: History,
     ) -> None:
         self._kube = kube
         self._bots = bots
@@ -100,8 +101,8 @@ class Observer:
         self._tables = tables
         self._tokens = Tokens(kube)
         self._unseen: dict[Key, float] = {}
-        self.history = History()
-        self._holders = Holders(kube, self.history)
+        self.history = history
+        self._holders = Holders(kube, history)
         self.generations = Generations()
 
     async def observe(self, key: Key, now: datetime) -> Observed:

@@ -2,6 +2,10 @@
 
 After writing, the pass observes again before it reports, so a status tells of the world as it is and not of the one
 that was just changed, and a repair that takes a moment costs no two statuses.
+
+A replica that stands by only follows the caches. When it leads, it knows what they show and what the statuses say, and
+no more than an operator that has just started: whatever it remembers of an earlier time in which it led, somebody else
+may have made untrue since.
 """
 
 import asyncio
@@ -10,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from .. import names
@@ -23,6 +28,7 @@ from ..settings import Settings
 from .bots import Bots, Key
 from .execute import Executor
 from .health import Health, Passes
+from .history import History
 from .informer import Informer
 from .kube import AUTOSCALERS, CONFIGMAPS, DEPLOYMENTS, PODS, Kube, KubeError, path
 from .logs import LogReader
@@ -47,7 +53,10 @@ RESYNC_SECONDS = 600.0
 
 
 class Guard:
-    """Everything that keeps the bots single: caches, queue, passes."""
+    """Everything that keeps the bots single: caches, queue, passes.
+
+    Nothing is changed, and Telegram is not called, while the client's fence is closed.
+    """
 
     def __init__(
         self,
@@ -59,11 +68,13 @@ class Guard:
         self._kube = kube
         self._clock = clock
         self._metrics = metrics
+        self._settings = settings
         self._namespaces = settings.namespaces
+        self._leads = False
         self.queue: WorkQueue[Key] = WorkQueue()
         self.passes = Passes(self.queue.oldest)
-        self.bots = Bots(self.queue.add)
-        self.logs = LogReader(kube, self.queue.add, metrics=metrics)
+        self.bots = Bots(self._want)
+        self.history = History()
         self.deployments: Informer[Deployment] = Informer(
             kube,
             self._paths(DEPLOYMENTS),
@@ -82,28 +93,38 @@ class Guard:
             index=index_pod,
             rights_changed=self._all_changed,
         )
-        self.reporter = Reporter(kube, self.bots, metrics)
-        self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
-        self.tables = Tables(kube, self._paths(CONFIGMAPS), self.queue.add, self._all_changed)
+        self.tables = Tables(kube, self._paths(CONFIGMAPS), self._want, self._all_changed)
         self.autoscalers: Informer[Autoscaler] = Informer(
             kube, self._paths(AUTOSCALERS), parse_autoscaler, self._autoscaler_changed, index=index_autoscaler
         )
-        caches = Caches(self.deployments, self.pods, self.autoscalers)
-        self.observer = Observer(kube, self.bots, caches, self.logs, self.turns, self.tables)
-        self.pods.last_seen = self.observer.history.saw_the_last_of
-        self.pace = Pace()
+        self.pods.last_seen = self.history.saw_the_last_of
+        self.roll = Roll(kube, self.bots, settings.namespaces)
+        self.caches: dict[str, Informer[Any]] = {
+            "deployments": self.deployments,
+            "pods": self.pods,
+            "configmaps": self.tables.tables,
+            "horizontalpodautoscalers": self.autoscalers,
+        }
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._marks: dict[tuple[str, str], Key] = {}
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Remember nothing but what the caches show, and what pods were seen to do."""
+        kube, settings, metrics = self._kube, self._settings, self._metrics
         tokens = Tokens(kube)
-        self.silences = Silences(
-            Telegram(settings.telegram_api_url, metrics.called),
-            tokens,
-            settings.silence_seconds,
-            self.pods.store.by,
-            self.queue.add,
-        )
-        self.words = Words(
-            Telegram(settings.telegram_api_url, metrics.called), tokens, self.turns.pods_of, self.queue.add
-        )
-        self.strays = Strays(kube, tokens, settings.namespaces, self.queue.add, self.queue.add_after)
+        telegram = partial(Telegram, settings.telegram_api_url, metrics.called, kube.fence)
+        self.bots.forget_claims()
+        self.tables.forget_all()
+        self.logs = LogReader(kube, self._want, metrics=metrics)
+        self.reporter = Reporter(kube, self.bots, metrics)
+        self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
+        self.pace = Pace()
+        self.silences = Silences(telegram(), tokens, settings.silence_seconds, self.pods.store.by, self._want)
+        self.words = Words(telegram(), tokens, self.turns.pods_of, self._want)
+        self.strays = Strays(kube, tokens, settings.namespaces, self._want, self.queue.add_after)
+        caches = Caches(self.deployments, self.pods, self.autoscalers)
+        self.observer = Observer(kube, self.bots, caches, self.logs, self.turns, self.tables, self.history)
         self.executor = Executor(
             kube,
             caches,
@@ -116,25 +137,21 @@ class Guard:
             words=self.words,
             metrics=metrics,
         )
-        self.roll = Roll(kube, self.bots, settings.namespaces)
-        self.caches: dict[str, Informer[Any]] = {
-            "deployments": self.deployments,
-            "pods": self.pods,
-            "configmaps": self.tables.tables,
-            "horizontalpodautoscalers": self.autoscalers,
-        }
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._marks: dict[tuple[str, str], Key] = {}
 
     def _paths(self, resource: str) -> list[str]:
         return [path(resource, namespace) for namespace in self._namespaces] or [path(resource)]
+
+    def _want(self, key: Key) -> None:
+        """Ask for a pass, if passes are made here."""
+        if self._leads:
+            self.queue.add(key)
 
     # --- What changed -----------------------------------------------------------------------------------------------
 
     def _all_changed(self) -> None:
         """Every bot, and every Deployment whose bot may be gone, is looked at."""
         for key in self.bots.all_keys():
-            self.queue.add(key)
+            self._want(key)
         for deployment in self.deployments.store:
             self._deployment_changed(None, deployment)
 
@@ -143,7 +160,7 @@ class Guard:
             self.observer.generations.forget(before.metadata.uid)
         for each in (before, after):
             if each is not None and each.metadata.labels.owner:
-                self.queue.add(self._bot_of_mark(each.metadata.namespace, each.metadata.labels.owner))
+                self._want(self._bot_of_mark(each.metadata.namespace, each.metadata.labels.owner))
 
     def _bot_of_mark(self, namespace: str, mark: str) -> Key:
         """Return the bot behind a mark: the mark is its name, unless the name was too long for a label."""
@@ -161,25 +178,25 @@ class Guard:
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         self._metrics.pod_changed(before, after)
         if before is not None and (after is None or after.uid != before.uid):
-            self.observer.history.pod_is_gone(before)
+            self.history.pod_is_gone(before)
         if before is None and after is not None:
-            self.observer.history.is_there(after)
+            self.history.is_there(after)
         if after is not None:
             self.silences.pod_changed(after)
         for identity in {each.metadata.labels.bot for each in (before, after) if each is not None}:
             for key in self.bots.of_identity(identity) if identity else ():
-                self.queue.add(key)
+                self._want(key)
 
     def _autoscaler_changed(self, before: Autoscaler | None, after: Autoscaler | None) -> None:
         for each in (before, after):
             for target in index_autoscaler(each) if each is not None else ():
                 for key in self.bots.of_deployment(*target):
-                    self.queue.add(key)
+                    self._want(key)
 
     # --- Running ----------------------------------------------------------------------------------------------------
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Guard for ever. `ready` is called when all caches are filled and passes begin."""
+    async def follow(self, ready: Callable[[], None]) -> None:
+        """Fill the caches and follow what changes, for ever. `ready` is called when all of them are filled."""
         async with asyncio.TaskGroup() as group:
             listed, looked = asyncio.Event(), asyncio.Event()
             self._start(group, "listing TelegramBots", self.roll.run(listed.set))
@@ -189,16 +206,33 @@ class Guard:
             for first in (listed.wait(), looked.wait(), *(cache.answered() for cache in self.caches.values())):
                 await first
             ready()
-            self._start(group, "reading logs", self.logs.run())
-            self._start(group, "writing Events", self.reporter.run())
-            self._start(group, "listening to Telegram", self.silences.run())
-            self._start(group, "asking Telegram", self.words.run())
-            self._start(group, "searching pods", self.strays.run())
-            self._start(group, "looking at every bot now and then", self._resync())
-            self._all_changed()
-            self.passes.begin()
-            for number in range(WORKERS):
-                self._start(group, f"worker {number}", self._work())
+
+    async def lead(self) -> None:
+        """Guard until this is cancelled: look at every bot at once, then at each whenever something happens to it."""
+        where = ", ".join(self._namespaces) or "all namespaces"
+        log.info("guarding %d TelegramBots in %s", len(self.bots), where)
+        self._begin_anew()
+        following = dict(self._running)
+        self._leads = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._guard(group)
+        finally:
+            self._leads = False
+            self._running = following
+            self.queue.clear()
+
+    def _guard(self, group: asyncio.TaskGroup) -> None:
+        self._start(group, "reading logs", self.logs.run())
+        self._start(group, "writing Events", self.reporter.run())
+        self._start(group, "listening to Telegram", self.silences.run())
+        self._start(group, "asking Telegram", self.words.run())
+        self._start(group, "searching pods", self.strays.run())
+        self._start(group, "looking at every bot now and then", self._resync())
+        self._all_changed()
+        self.passes.begin()
+        for number in range(WORKERS):
+            self._start(group, f"worker {number}", self._work())
 
     def _start(self, group: asyncio.TaskGroup, what: str, work: Coroutine[Any, Any, None]) -> None:
         self._running[what] = group.create_task(work)

@@ -158,6 +158,11 @@ class Tables:
         """Forget a bot that is gone."""
         self._watched.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Forget what was remembered of all bots and tables: only whoever looks all the time knows what came when."""
+        self._watched.clear()
+        self._problems.clear()
+
     # --- Writing ----------------------------------------------------------------------------------------------------
 
     async def write(self, action: WriteTable) -> None:

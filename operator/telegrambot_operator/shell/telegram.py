@@ -18,6 +18,7 @@ from ..core.redact import redact
 from ..core.silence import LATE_SECONDS, Answer, CutOff, Hooked, Nothing, Unheard, Waiting
 from ..core.word import Info, Me, Refused
 from ..names import FIELD_MANAGER
+from .fence import Fence
 from .health import moved
 
 CONNECT_SECONDS = 5.0
@@ -64,11 +65,15 @@ class _Info(msgspec.Struct, frozen=True):
 class Telegram:
     """Calls one Bot API server, through the environment's proxy. Every call is bounded in time and size.
 
-    `told` is called with the method and the HTTP status of every call, 0 where there was no answer.
+    `told` is called with the method and the HTTP status of every call, 0 where there was no answer. None is made while
+    the `fence` is closed: two replicas that poll would cut each other off.
     """
 
-    def __init__(self, base: str, told: Callable[[str, int], None] = lambda *_: None) -> None:
+    def __init__(
+        self, base: str, told: Callable[[str, int], None] = lambda *_: None, fence: Fence | None = None
+    ) -> None:
         self._base = base
+        self._fence = fence or Fence()
         self._told = told
         address = urlsplit(base)
         self._proxy = None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
@@ -109,6 +114,8 @@ class Telegram:
 
     async def _call(self, token: str, method: str, seconds: float, **parameters: object) -> tuple[int, bytes] | Unheard:
         within = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
+        if not self._fence.is_open:
+            return Unheard("this replica of the operator does not lead")
         got: tuple[int, bytes] | Unheard
         try:
             got = await self._post(f"{self._base}/bot{token}/{method}", within, parameters)

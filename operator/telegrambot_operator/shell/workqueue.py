@@ -98,6 +98,13 @@ class WorkQueue(Generic[K]):
             self._again.discard(key)
             self.add(key)
 
+    def clear(self) -> None:
+        """Forget all that was asked for. Nobody works on a key any more."""
+        self._ready.clear()
+        for known in (self._waiting, self._again, self._asked, self._working, self._due, self._failures, self._later):
+            known.clear()
+        self._arm()
+
     def _wake_one(self) -> None:
         while self._wake:
             future = self._wake.popleft()
@@ -108,6 +115,7 @@ class WorkQueue(Generic[K]):
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._later:
             delay = max(0.0, self._later[0][0] - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
