@@ -30,7 +30,7 @@ class Times:
     lease: float = 12.0
     deadline: float = 8.0
     renew: float = 2.0  # after which a leader asks for the next renewal
-    look: float = 1.0  # after which all others look again: so soon they see that it was let go of
+    look: float = 0.8  # after which all others look again: so soon they see that it was let go of
     again: float = 0.2  # after a claim for which somebody else was faster
     longest: float = 60.0  # beyond this, a duration in the Lease is none that an operator has written
 
