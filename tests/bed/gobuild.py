@@ -41,7 +41,10 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GoPrograms:
-    """Programs of one go.mod, built together. `names` says what a program is called that Go would call otherwise."""
+    """Programs of one go.mod, built together. `names` says what a program is called that Go would call otherwise.
+
+    `tags` are Go's build tags.
+    """
 
     label: str
     modules: Path
@@ -51,11 +54,13 @@ class GoPrograms:
     about: int
     stamps: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Where they are, once they are built."""
         content = b"\0".join((self.modules / name).read_bytes() for name in ("go.mod", "go.sum"))
+        content += "".join(f"\0{tag}" for tag in self.tags).encode()
         return self.cache / hashlib.sha256(content + platform.machine().encode()).hexdigest()[:12]
 
     def say(self, text: str) -> None:
@@ -169,6 +174,7 @@ def _run(command: list[str]) -> None:
 def _build(programs: GoPrograms, go: Go, draft: Path) -> None:
     stamps = [f"-X {name}={value}" for name, value in programs.stamps.items()]
     flags = ["-buildvcs=false", "-trimpath", "-ldflags", " ".join(["-s", "-w", *stamps])]
+    flags += ["-tags", ",".join(programs.tags)] if programs.tags else []
     command = [str(go.program), "build", "-v", *flags, "-o", f"{draft}/", *programs.packages]
     # Without a C compiler Go leaves cgo out by itself; nothing here needs it.
     build = subprocess.Popen(command, cwd=programs.modules, env=go.environment, stderr=subprocess.PIPE, text=True)

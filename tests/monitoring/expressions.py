@@ -23,6 +23,7 @@ DASHBOARD = MONITORING / "dashboard.json"
 TARGET = {"job", "instance"}
 # The parts of a histogram, and the label of one.
 _PARTS = ("_bucket", "_sum", "_count")
+_DECLARED = Metrics().declared
 _PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
 _NAME = re.compile(r"\b(?:telegrambot_operator|process)_\w+")
 _SELECTOR = re.compile(r"\b(?P<name>(?:telegrambot_operator|process)_\w+)\s*\{(?P<matchers>[^}]*)\}")
@@ -67,7 +68,7 @@ def labels_of(series: str) -> set[str] | None:
     """The labels of a series that the operator has, None where it has none of that name."""
     if series in _PROCESS:
         return set(TARGET)
-    for metric in Metrics().declared:
+    for metric in _DECLARED:
         if metric.kind == "histogram" and series in {metric.name + part for part in _PARTS}:
             return {*metric.labels, *TARGET, *(["le"] if series.endswith("_bucket") else [])}
         if metric.kind != "histogram" and series == metric.name:

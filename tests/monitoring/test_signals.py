@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.bed
 
 UNHURRIED = 12  # seconds: a 409 that is seen only after its window is no news, and a busy machine may be late
+EXECUTE = "telegrambot_operator.shell.execute"
 OURS = "telegrambot_operator_"
 
 
@@ -70,3 +73,58 @@ async def test_not_ready_until_the_crd_is_there_and_pods_may_be_listed(bed: Bed,
 
         await bed.until(named, what="the missing rights are named")
         assert await scraped.get("/healthz") == (200, "ok\n"), "a new start would not mend it"
+
+
+async def test_each_decision_is_one_line_and_a_pass_that_changes_nothing_is_none(
+    bed: Bed, ns: str, serve: Serve
+) -> None:
+    world = await World.make(bed, ns)
+    await bed.apply(world.plain(replicas=3))
+    await bed.until(lambda: len(world.bot.conflicts) >= 1, what="pods fighting")
+    async with serve("--namespace", ns, "--log-format=json") as scraped:
+        await bed.apply(world.resource())
+        await world.settled()
+        decisions = [line for line in logged(scraped) if "decision" in line]
+        assert {(line["bot"], line["logger"]) for line in decisions} == {(f"{ns}/shop", EXECUTE)}
+        told = Counter(line["decision"] for line in decisions)
+        assert told["PatchDeployment"] >= 2, "strategy and lock, then replicas"
+        for decision, count in told.items():
+            assert await scraped.value(f"{OURS}decisions_total", decision=decision) == count
+        assert await scraped.value(f"{OURS}decisions_total") == len(decisions)
+        pinned = [line for line in decisions if line["reason"] == "Pinned"]
+        assert {line["deployment"] for line in pinned} == {"telegram-bot"}
+        before, passes = len(logged(scraped)), await scraped.value(f"{OURS}passes_total")
+        await world.edit(conflict={"clearAfterSeconds": UNHURRIED})
+
+        async def another_pass() -> bool:
+            return await scraped.value(f"{OURS}passes_total") > passes
+
+        await bed.until(another_pass, what="another pass")
+        await world.settled()
+        assert len(logged(scraped)) == before
+        assert await scraped.operator.stop() == 0
+        assert logged(scraped)[-1]["message"] == "stopped"
+    assert world.bot.token.partition(":")[2] not in scraped.operator.log_text()
+
+
+def logged(scraped: Scraped) -> list[dict[str, str]]:
+    """Every line of the log: each is an object."""
+    return [json.loads(line) for line in scraped.operator.log_text().splitlines()]
+
+
+async def test_a_handover_is_counted_with_its_gap(bed: Bed, ns: str, serve: Serve) -> None:
+    world = await World.make(bed, ns)
+    async with serve("--namespace", ns) as scraped:
+        await world.guarded()
+        before = await scraped.value(f"{OURS}handovers_total")  # that of the adoption, which restarts the bot once
+        await world.kubectl("rollout", "restart", "deployment/telegram-bot")
+        await world.kubectl("rollout", "status", "deployment/telegram-bot", "--timeout=60s")
+
+        async def counted() -> bool:
+            return await scraped.value(f"{OURS}handovers_total") == before + 1
+
+        await bed.until(counted, what="the handover is counted")
+        gap = await scraped.value(f"{OURS}handover_gap_seconds_sum")
+        assert gap > 0
+        assert await scraped.value(f"{OURS}handover_gap_seconds_count") == before + 1
+    world.assert_never_two()
