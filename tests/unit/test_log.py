@@ -56,6 +56,13 @@ def test_time_is_in_utc_and_says_so() -> None:
     assert at.utcoffset() == timedelta(0)
 
 
+def test_a_line_about_a_bot_has_it_as_a_field() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "", 1, "%s/%s: the pass failed; trying again", ("a", "b"), None)
+    line = json.loads(_Objects(tracebacks=False).format(record))
+    assert (line["bot"], line["message"]) == ("a/b", "a/b: the pass failed; trying again")
+    assert "decision" not in line
+
+
 NOBODY_CATCHES = f"""
 import asyncio, gc, logging, threading, warnings
 from telegrambot_operator.shell.log import to_stderr
@@ -86,7 +93,8 @@ def test_what_others_write_and_nobody_catches() -> None:
     """kopf, aiohttp, Python's warnings, a thread, a destructor, a task, the program: each an object, and no token."""
     done = subprocess.run([sys.executable, "-c", NOBODY_CATCHES], capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [line["logger"] for line in lines[:3]] == ["kopf.objects", "aiohttp.server", "py.warnings"]
+    assert [line["logger"] for line in lines[:4]] == ["kopf.objects", "aiohttp.server", "shop", "py.warnings"]
+    assert lines[2]["message"] == "%d is no number", "one that cannot be put together is told as it is"
     assert {line.get("error", "").partition(":")[0] for line in lines} >= {"ZeroDivisionError", "RuntimeError"}
     assert len([line for line in lines if line.get("error", "").startswith("RuntimeError")]) == 3
     assert SECRET not in done.stderr

@@ -64,7 +64,7 @@ class _Objects(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message(record),
-            **_about(record),
+            **(_about(record) or _bot(record)),
         }
         if record.exc_info:
             fields["error"] = _error(record)
@@ -78,6 +78,13 @@ def _about(record: logging.LogRecord) -> Mapping[str, str]:
     return about
 
 
+def _bot(record: logging.LogRecord) -> Mapping[str, str]:
+    """The bot of any other line that is about one: such a line begins with its key."""
+    if str(record.msg).startswith("%s/%s: ") and isinstance(record.args, tuple):
+        return {"bot": "{}/{}".format(*record.args[:2])}
+    return {}
+
+
 def _subject(record: logging.LogRecord) -> str:
     """Whom a decision was about, as the beginning of a line."""
     about = _about(record)
@@ -85,7 +92,11 @@ def _subject(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    return " ".join(record.getMessage().split("\n"))
+    try:
+        text = record.getMessage()
+    except (TypeError, ValueError):  # somebody else's line whose arguments do not fit is better than none
+        text = str(record.msg)
+    return " ".join(text.split("\n"))
 
 
 def _short(record: logging.LogRecord) -> str:
