@@ -27,6 +27,7 @@ from .shell.listen import CannotListenError, Listener
 from .shell.log import log, to_stderr
 from .shell.metrics import Metrics
 from .shell.reconcile import Guard
+from .shell.stop import Stop
 
 STOP_SECONDS = 3.0
 # For what goes on when the operator is told to stop, and then for what it writes: others wait for the Lease meanwhile.
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _doctor(options)
         settings = _settings(options)
         if options.command == "release":
-            scope = _scope(options, settings)
-            return asyncio.run(_with_kube(settings, lambda kube: Release(kube, scope, _say).run()))
+            return _release(options, settings)
     except SettingError as error:
         return _wrong(str(error))
     to_stderr(settings.log_format, verbose=settings.verbose)
@@ -67,6 +67,28 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.leader_elect_namespace is not None:
         raise SettingError("--leader-elect-namespace: means nothing without --leader-elect; give both, or neither")
     return settings
+
+
+def _release(options: argparse.Namespace, settings: Settings) -> int:
+    """Release, and return the exit code. Raises SettingError."""
+    scope, operator = _scope(options, settings), _stop(options, settings)
+
+    async def work(kube: Kube) -> int:
+        if operator is not None and scope.dry_run:
+            operator.foretell(_say)
+        elif operator is not None and not await operator.run(kube, _say):
+            return 1
+        return await Release(kube, scope, _say).run()
+
+    return asyncio.run(_with_kube(settings, work))
+
+
+def _stop(options: argparse.Namespace, settings: Settings) -> Stop | None:
+    """Return the operator that is to be stopped first, if one is. Raises SettingError."""
+    if options.stop is None:
+        return None
+    name = configuration.deployment_name(options.stop)
+    return Stop(settings.operator_namespace, name, options.timeout)
 
 
 def _wrong(why: str) -> int:
@@ -168,9 +190,10 @@ def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "release",
         help="take locks and gates out of Deployments, to uninstall or with the operator gone",
         description="Takes locks, gates and marks out of Deployments and opens the pods that are held, so that they "
-        "run without the operator. Stop the operator first: it would put everything back. The pin (one replica, "
-        "Recreate) stays. Each Deployment rolls out once, when none of its pods is on its way out. Needs a kubeconfig "
-        "and nothing else. Exit code: 0 all is released, 1 something was left and is named, 2 wrong settings.",
+        "run without the operator. Stop the operator first, or let --stop do it: it would put everything back. The pin "
+        "(one replica, Recreate) stays. Each Deployment rolls out once, when none of its pods is on its way out. Needs "
+        "a kubeconfig and nothing else. Exit code: 0 all is released, 1 something was left and is named, 2 wrong "
+        "settings.",
     )
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?", metavar="NAME", help="the TelegramBot whose Deployment is released")
@@ -188,9 +211,18 @@ def _add_release(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="wait neither for pods on their way out nor for a held pod's turn: two pods may run for a moment. A pod "
         "that stays held is not opened in doubt all the same",
     )
+    command.add_argument(
+        "--stop",
+        metavar="deployment/NAME",
+        help="first scale this Deployment in OPERATOR_NAMESPACE, the operator's, to 0 and wait until its pods are gone",
+    )
     command.add_argument("--dry-run", action="store_true", help="say what would be done first, and do nothing")
     command.add_argument(
-        "--timeout", type=_seconds, default=120, metavar="SECONDS", help="how long to wait at most (default: 120)"
+        "--timeout",
+        type=_seconds,
+        default=120,
+        metavar="SECONDS",
+        help="how long to wait at most; as long for --stop before that (default: 120)",
     )
 
 

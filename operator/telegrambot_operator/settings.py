@@ -150,6 +150,16 @@ def kind_and_name(text: str) -> tuple[str, str]:
     return _KINDS[kind.lower()] if slash else "telegrambot", bot_name(name)
 
 
+def deployment_name(text: str) -> str:
+    """Return the name of a Deployment that is given as deployment/NAME. Raises SettingError."""
+    kind, _, name = text.partition("/")
+    if _KINDS.get(kind.lower()) != "deployment" or not _NAME.fullmatch(name) or len(name) > 253:
+        raise SettingError(
+            f"--stop: {text!r} names no Deployment; use deployment/NAME, such as deployment/telegrambot-operator"
+        )
+    return name
+
+
 def colours(environment: Mapping[str, str], *, terminal: bool) -> bool:
     """Return whether output may be coloured: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"

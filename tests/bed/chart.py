@@ -27,9 +27,10 @@ COPIES = {
 HEADER = "# Rendered from deploy/chart by `make generate`: change it there.\n"
 
 
-def render(helm: Path, *options: str, release: str = NAME) -> str:
-    """What Helm makes of the chart, without hooks. Raises CalledProcessError, with what Helm said."""
-    command = [str(helm), "template", release, str(CHART), "--namespace", NAME, "--no-hooks", *options]
+def render(helm: Path, *options: str, release: str = NAME, hooks: bool = False) -> str:
+    """What Helm makes of the chart. Raises CalledProcessError, with what Helm said."""
+    command = [str(helm), "template", release, str(CHART), "--namespace", NAME, *options]
+    command += [] if hooks else ["--no-hooks"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return re.sub(r"\n{2,}(---\n|$)", r"\n\1", re.sub(r"^# Source: .*\n", "", text, flags=re.MULTILINE))
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 import yaml
 
+from tests.bed.bed import Bed
 from tests.bed.chart import render
 from tests.bed.tools import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 Object = dict[str, Any]
@@ -111,7 +114,7 @@ def known() -> dict[str, str]:
 def rendered(helm: Path, values: Callable[[Values], str], known: dict[str, str]) -> Callable[..., list[Object]]:
     """The objects that Helm makes of some values."""
 
-    def objects(content: Values, **more: str) -> list[Object]:
+    def objects(content: Values, **more: Any) -> list[Object]:
         key = json.dumps([content, more])
         if key not in known:
             known[key] = render(helm, values(content), **more)
@@ -130,6 +133,37 @@ def refused(helm: Path, values: Callable[[Values], str]) -> Callable[..., str]:
         return str(error.value.stderr)
 
     return why
+
+
+@pytest_asyncio.fixture(scope="session")
+async def bed() -> AsyncIterator[Bed]:
+    """A bed of its own: an empty cluster, into which the CRD comes with the chart."""
+    async with Bed.start(nodes=2, crd=False) as bed:
+        yield bed
+
+
+class Helm:
+    """Helm against the bed, with folders of its own."""
+
+    def __init__(self, program: Path, bed: Bed, folder: Path) -> None:
+        self._program = program
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "KUBECONFIG": str(bed.cp.kubeconfig),
+            **{f"HELM_{each}_HOME": str(folder / each) for each in ("CACHE", "CONFIG", "DATA")},
+        }
+
+    async def __call__(self, *arguments: object, code: int = 0) -> str:
+        """Run it, and return what it printed."""
+        ended, said = await run(self._program, *arguments, env=self._env)
+        assert ended == code, said
+        return said
+
+
+@pytest.fixture
+def on_bed(helm: Path, bed: Bed, tmp_path: Path) -> Helm:
+    """Helm against the bed."""
+    return Helm(helm, bed, tmp_path)
 
 
 async def run(*command: object, env: dict[str, str] | None = None) -> tuple[int, str]:

@@ -108,6 +108,13 @@ def test_nothing_is_released_with_a_file_that_is_no_kubeconfig(
     assert "KUBECONFIG: cannot be used" in one_line(capsys)
 
 
+@pytest.mark.usefixtures("config")
+@pytest.mark.parametrize("operator", ["telegrambot-operator", "pod/x", "deployment/", "deployment/A", ""])
+def test_what_is_to_be_stopped_is_a_deployment(operator: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", "--all", "--stop", operator]) == 2
+    assert f"--stop: {operator!r} names no Deployment; use deployment/NAME" in one_line(capsys)
+
+
 WORDS = [
     [],
     ["walk"],

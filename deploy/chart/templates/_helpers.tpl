@@ -127,3 +127,10 @@ priorityClassName: {{ . }}
 {{- fail "\n\nimage.tag: with latest and pullPolicy IfNotPresent each node may run another version: name a version or a digest.\n" -}}
 {{- end -}}
 {{- end -}}
+
+{{/* With the weight as argument. A failed Job stays, for its log; all else goes when it is done, and at the next try. */}}
+{{- define "operator.releaseHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
