@@ -65,14 +65,14 @@ async def test_helm_installs_upgrades_and_uninstalls_it(bed: Bed, ns: str, on_be
         assert len(await operator.pods()) == 2
         pod = await world.only_pod()
 
-        await on_bed(
-            "upgrade", NAME, _newer(tmp_path), *where, "--set", "replicas=1,logFormat=json", "--wait", "--timeout=120s"
-        )
-        crd = await bed.get("customresourcedefinition", CRD)
-        assert crd is not None
-        assert "newer" in crd["metadata"]["labels"], "the CRD is upgraded with the chart"
+        values = ("--reset-then-reuse-values", "--set", "replicas=1,logFormat=json", "--wait", "--timeout=120s")
+        await on_bed("upgrade", NAME, _newer(tmp_path), *where, *values)
+        assert await _crd_is_newer(bed), "the CRD is upgraded with the chart"
         await world.settled()
-        assert (await world.only_pod())["metadata"]["uid"] == pod["metadata"]["uid"], "and no bot is restarted"
+        await on_bed("rollback", NAME, *where, "--wait", "--timeout=120s")
+        assert not await _crd_is_newer(bed), "and goes back with it"
+        await world.settled()
+        assert (await world.only_pod())["metadata"]["uid"] == pod["metadata"]["uid"], "no bot is restarted"
 
         await on_bed("uninstall", NAME, *where, "--wait", "--timeout=240s")
         assert await bed.pods(operator.namespace) == []
@@ -91,6 +91,23 @@ def _newer(folder: Path) -> Path:
     assert changed != template.read_text()
     template.write_text(changed)
     return chart
+
+
+async def _crd_is_newer(bed: Bed) -> bool:
+    crd = await bed.get("customresourcedefinition", CRD)
+    assert crd is not None
+    return "newer" in crd["metadata"]["labels"]
+
+
+async def test_helm_takes_over_what_kubectl_has_installed(bed: Bed, on_bed: Helm) -> None:
+    operator = Deployed(bed, NAME)
+    async with ending(bed, operator):
+        await bed.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "install.yaml"))
+        await operator.rolled_out()
+        pods = {pod["metadata"]["uid"] for pod in await operator.pods()}
+        await on_bed("install", NAME, CHART, "-n", NAME, "--take-ownership", "--wait", "--timeout=120s")
+        assert {pod["metadata"]["uid"] for pod in await operator.pods()} == pods, "what runs is kept"
+        await on_bed("uninstall", NAME, "-n", NAME, "--timeout=120s")
 
 
 async def test_kubectl_installs_and_uninstalls_it(bed: Bed, ns: str) -> None:
