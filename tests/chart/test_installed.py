@@ -180,7 +180,7 @@ async def test_an_uninstall_that_cannot_let_go_of_a_bot_stops_and_says_so(bed: B
         await bed.apply(_nobody_changes_deployments(ns))
         try:
             said = await on_bed("uninstall", NAME, *where, "--timeout=120s", code=1)
-            assert "pre-delete" in said
+            assert f"Deployment {ns}/{world.deployment}: left: " in said, "the user reads why"
             logged = await bed.kubectl("-n", operator.namespace, "logs", f"job/{NAME}-release")
             assert f"Deployment {ns}/{world.deployment}: left: " in logged
             assert await bed.get("deployment", NAME, operator.namespace) is not None
