@@ -66,7 +66,7 @@ async def test_a_made_up_token_does_nothing_against_an_older_telegrambot(bed: Be
         assert (await world.only_pod())["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-async def test_a_made_up_token_holds_up_a_younger_telegrambot_until_it_is_gone(
+async def test_a_made_up_token_gives_way_to_a_younger_telegrambot_whose_token_telegram_knows(
     bed: Bed, ns: str, operate: Operate
 ) -> None:
     world = await World.make(bed, ns, adopt=False)
@@ -76,8 +76,13 @@ async def test_a_made_up_token_holds_up_a_younger_telegrambot_until_it_is_gone(
         await other.says("Stalled", "True", "TokenInvalid")
         await other.a_second_older()
         await bed.apply(world.resource())
-        await world.says("Stalled", "True", "DuplicateBot", text="a TelegramBot of another namespace is older")
-        assert await world.pods() == []
-        await other.kubectl("delete", "telegrambot", "shop")
         await world.settled()
+        text = "a TelegramBot of another namespace has a token that Telegram knows"
+        await other.says("Stalled", "True", "DuplicateBot", text=text)
+    async with operate():  # one that has just started knows nothing that does not stand in the statuses
+        await other.edit(conflict={"clearAfterSeconds": 5})
+        await other.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=2", "tgbot/shop", "--timeout=60s")
+        await world.settled()
+        await other.says("Ready", "False", "DuplicateBot", text=text)
+        assert await other.pods() == []
         world.assert_never_two()

@@ -58,6 +58,11 @@ IDENTITIES: dict[str, tuple[TokenView, Deployment | None, str]] = {
         deployment(),
         FALLBACK,
     ),
+    "what it wears of a TelegramBot without a token is that one's, and anybody can write it there": (
+        TokenView(TokenState.SECRET_NOT_FOUND),
+        pinned(lock="elsewhere.shop-bot"),
+        FALLBACK,
+    ),
     "what a Deployment wears that is not marked as ours does not count": (
         TokenView(TokenState.SECRET_NOT_FOUND),
         NOT_OURS,

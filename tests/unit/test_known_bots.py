@@ -108,6 +108,26 @@ def test_a_successor_of_the_same_name_is_looked_at(known: Known) -> None:
     assert known.told() == {SHOP}
 
 
+def test_all_who_claim_a_bot_look_again_once_telegram_knows_one_of_them(known: Known) -> None:
+    """Our own status tells it, and that alone is no reason to look again at a bot without rivals."""
+    told = {"bot": {"id": int(IDENTITY), "username": "shop_bot"}}
+    bot = known.put(version=5, status={"bot": {"id": int(IDENTITY)}})
+    known.bots.claim(bot, IDENTITY)
+    known.told()
+    known.bots.put(bot_body(version=6, status=told), ours=True)
+    assert known.told() == set()
+
+    second = known.put("second", version=5)
+    known.bots.claim(second, IDENTITY)
+    known.told()
+    known.bots.put(bot_body(version=7, status={"bot": {"id": int(IDENTITY)}}), ours=True)
+    assert known.told() == {SHOP, SECOND}
+    assert [each.confirmed for each in known.bots.rivals(second, IDENTITY)] == [False]
+    known.bots.put(bot_body(version=8, status=told), ours=True)
+    assert known.told() == {SHOP, SECOND}
+    assert [each.confirmed for each in known.bots.rivals(second, IDENTITY)] == [True]
+
+
 # --- Going ----------------------------------------------------------------------------------------------------------
 
 

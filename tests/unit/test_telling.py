@@ -25,6 +25,7 @@ from tests.unit.worlds import (
     adopts,
     at,
     conflict,
+    known_to_telegram,
     lived,
     pinned,
     pod,
@@ -419,10 +420,16 @@ def test_nobody_is_to_fetch_the_updates(seen: Observed) -> None:
 NOT_ASKED: dict[str, Observed] = {
     "no token": world(bot_that(token=None), pods=SERVING),
     "a Secret that is not there": seen_with(None, token=TokenView(TokenState.SECRET_NOT_FOUND)),
-    "an older TelegramBot asks": seen_with(None, rivals=(rival(age=90000),)),
+    "an older TelegramBot asks, and Telegram knows this one": replace(
+        seen_with(None, rivals=(rival(age=90000, confirmed=True),)), bot=telegram_bot(status=known_to_telegram())
+    ),
     "being deleted": replace(seen_with(None), bot=telegram_bot(deleting=True)),
     "gone": replace(seen_with(None), bot=None),
 }
+
+
+def test_telegram_is_asked_about_one_that_it_has_not_confirmed_though_an_older_one_has_the_bot() -> None:
+    assert ask(seen_with(None, rivals=(rival(age=90000),))) is not None
 
 
 @pytest.mark.parametrize("seen", NOT_ASKED.values(), ids=NOT_ASKED.keys())

@@ -320,6 +320,12 @@ def test_what_the_status_says_holds_until_telegram_says_otherwise() -> None:
     assert remembered({}, POLLS) == Heard()
 
 
+def test_what_telegram_called_another_bot_is_not_remembered_of_this_one() -> None:
+    """The Secret may have got another bot's token, real or made up, while no operator looked."""
+    told = {"bot": {"id": int(POLLS.identity) + 1, "username": "other_bot"}}
+    assert remembered(told, POLLS).word == Word()
+
+
 def test_a_deaf_bot_stays_deaf_over_a_restart_of_the_operator_and_is_certain_only_after_a_run() -> None:
     heard = remembered(PILED, POLLS)
     assert word([looked(22)], heard=heard).deaf

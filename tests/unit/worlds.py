@@ -375,9 +375,22 @@ def gated(**facts: Any) -> Deployment:
     return pinned(**{"template": template_body(lock=IDENTITY, gates=[GATE]), **facts})
 
 
-def rival(name: str = "other", *, namespace: str = NAMESPACE, age: float, same_deployment: bool = False) -> Rival:
+def rival(
+    name: str = "other",
+    *,
+    namespace: str = NAMESPACE,
+    age: float,
+    same_deployment: bool = False,
+    confirmed: bool = False,
+) -> Rival:
     """Return another TelegramBot with the same identity, or with the same Deployment. The usual bot is a day old."""
-    return Rival(namespace, name, f"uid-{namespace}-{name}", at(-age), same_deployment, target=f"{name}-deployment")
+    uid, target = f"uid-{namespace}-{name}", f"{name}-deployment"
+    return Rival(namespace, name, uid, at(-age), same_deployment, target=target, confirmed=confirmed)
+
+
+def known_to_telegram(bot_id: str = IDENTITY) -> Json:
+    """Return the status of a TelegramBot whose token Telegram has confirmed to be that bot's."""
+    return {"bot": {"id": int(bot_id), "username": "shop_bot"}}
 
 
 # --- Conflicts ------------------------------------------------------------------------------------------------------

@@ -10,11 +10,16 @@ from .word import Ask, Poller
 
 
 def ask(seen: Observed) -> Ask | None:
-    """Return what to ask, or None where there is no token, or another TelegramBot asks for the same bot."""
+    """Return what to ask, or None where there is no token, or another TelegramBot asks for the same bot.
+
+    One that has no pod for now is asked about all the same until Telegram knows it: that decides who has the bot.
+    """
     bot = seen.bot
     if bot is None or bot.deleting or bot.spec is None or bot.spec.token is None:
         return None
-    if seen.token.state is not TokenState.VALID or identity_winner(seen, bot) is not None:
+    if seen.token.state is not TokenState.VALID:
+        return None
+    if identity_winner(seen, bot) is not None and bot.confirmed(seen.identity):
         return None
     return Ask(
         identity=str(seen.token.bot_id),

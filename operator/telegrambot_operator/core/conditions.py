@@ -74,7 +74,8 @@ def _bot_field(view: View) -> Json | None:
         known = {"id": view.seen.token.bot_id}
     word = view.seen.word
     if word is not None and "id" in known:
-        known = {"id": known["id"], **({"username": word.username} if word.username else {})}
+        named = word.username and not word.refused
+        known = {"id": known["id"], **({"username": word.username} if named else {})}
     return known or None
 
 

@@ -32,7 +32,7 @@ def identity(bot: Bot, token: TokenView, deployment: Deployment | None, entered:
         return str(token.bot_id)
     if token.state is not TokenState.NOT_GIVEN and deployment is not None and is_ours(deployment, bot):
         worn = template_of(deployment).metadata.labels.bot or entered
-        if worn:
+        if worn and worn.isdecimal():
             return worn
     return names.fallback_identity(bot.namespace, bot.name)
 

@@ -104,6 +104,8 @@ def deployment_is_going_away(seen: Observed, bot: Bot) -> Hold | None:
 
 def goes_first(winner: Rival, bot: Bot) -> str:
     """Say why the other TelegramBot has precedence. Ages are kept in whole seconds; within one the uid decides."""
+    if winner.seniority > bot.seniority:
+        return "has a token that Telegram knows"
     return "is older" if winner.created < bot.created else "was made in the same second and goes first"
 
 
@@ -113,5 +115,11 @@ def _older(bot: Bot, rivals: tuple[Rival, ...]) -> Rival | None:
 
 
 def identity_winner(seen: Observed, bot: Bot) -> Rival | None:
-    """Return the older TelegramBot that holds this bot's identity, or None where this one does (INV-6)."""
-    return _older(bot, tuple(rival for rival in seen.rivals if not rival.same_deployment))
+    """Return the TelegramBot that holds this bot's identity, or None where this one does (INV-6).
+
+    The older one holds it, but a claim that Telegram has not confirmed gives way to one that it has: a token of the
+    right form can be made up by anybody.
+    """
+    mine = (not bot.confirmed(seen.identity), *bot.seniority)
+    ahead = [rival for rival in seen.rivals if not rival.same_deployment and rival.standing < mine]
+    return min(ahead, key=lambda rival: rival.standing, default=None)

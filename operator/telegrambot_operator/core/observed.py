@@ -75,8 +75,13 @@ class Bot:
 
     @property
     def seniority(self) -> tuple[datetime, str]:
-        """Sorts the bot that keeps a contested Deployment or identity first."""
+        """Sorts the bot that keeps a contested Deployment first."""
         return self.created, self.uid
+
+    def confirmed(self, identity: str) -> bool:
+        """Return whether Telegram has said that the bot's token is that of this identity: anybody can make one up."""
+        told = self.status.get("bot") or {}
+        return bool(told.get("username")) and str(told.get("id")) == identity
 
 
 class TokenState(StrEnum):
@@ -107,7 +112,10 @@ class TokenView:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another TelegramBot that claims the same Deployment or the same identity. `target` is its Deployment's name."""
+    """Another TelegramBot that claims the same Deployment or the same identity.
+
+    `target` is its Deployment's name, `confirmed` whether Telegram has said that it has that identity's token.
+    """
 
     namespace: str
     name: str
@@ -115,11 +123,17 @@ class Rival:
     created: datetime
     same_deployment: bool
     target: str = ""
+    confirmed: bool = False
 
     @property
     def seniority(self) -> tuple[datetime, str]:
         """Sorts as `Bot.seniority`."""
         return self.created, self.uid
+
+    @property
+    def standing(self) -> tuple[bool, datetime, str]:
+        """Sorts the bot that keeps a contested identity first: one that Telegram knows, then the older one."""
+        return not self.confirmed, self.created, self.uid
 
 
 @dataclass(frozen=True, slots=True)

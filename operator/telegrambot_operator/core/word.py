@@ -207,7 +207,7 @@ def remembered(status: Mapping[str, Any], ask: Ask) -> Heard:
     )
     word = Word(
         refused=message.startswith(REFUSED_WORDS),
-        username=str((status.get("bot") or {}).get("username") or ""),
+        username=_remembered_username(status, ask),
         hook=_remembered_hook(reason, status, ask),
         host=str(hook.get("host") or ""),
         waiting=hook.get("pendingUpdates"),
@@ -221,9 +221,15 @@ def remembered(status: Mapping[str, Any], ask: Ask) -> Heard:
     return Heard(word, pending=word.waiting or 0, calm=10 if word.username and not word.is_odd else 0)
 
 
+def _remembered_username(status: Mapping[str, Any], ask: Ask) -> str:
+    """Return what Telegram has called this very bot: the Secret may hold another one's token by now."""
+    told = status.get("bot") or {}
+    return str(told.get("username") or "") if str(told.get("id")) == ask.identity else ""
+
+
 def _remembered_hook(reason: str, status: Mapping[str, Any], ask: Ask) -> Hook:
     """Return how the webhook stood: as it should, unless the status says otherwise, or Telegram was not asked yet."""
-    if not (status.get("bot") or {}).get("username"):
+    if not _remembered_username(status, ask):
         return Hook.UNKNOWN
     if reason == Reason.WEBHOOK_MISSING:
         return Hook.MISSING

@@ -51,9 +51,17 @@ class Bots:
             return known or fresh
         self._bots[fresh.key] = fresh
         self._claim(fresh, self._identity(fresh))
+        if known is not None and known.status.get("bot") != fresh.status.get("bot"):
+            self._rank_anew(self._identity(fresh))
         if known is None or _asks(known) != _asks(fresh) or (known.status != fresh.status and not ours):
             self._changed(fresh.key)
         return fresh
+
+    def _rank_anew(self, identity: str) -> None:
+        """Let those who share an identity look again: whom of them Telegram knows decides who has it."""
+        sharing = self.of_identity(identity)
+        for key in sharing if len(sharing) > 1 else ():
+            self._changed(key)
 
     def drop(self, key: Key, uid: str | None = None) -> None:
         """Forget a TelegramBot; with `uid`, only that one and not a successor of its name."""
@@ -110,7 +118,15 @@ class Bots:
             other = self._bots[key]
             same_deployment = key in deployment
             found.append(
-                Rival(other.namespace, other.name, other.uid, other.created, same_deployment, target=other.target)
+                Rival(
+                    other.namespace,
+                    other.name,
+                    other.uid,
+                    other.created,
+                    same_deployment,
+                    target=other.target,
+                    confirmed=other.confirmed(identity),
+                )
             )
         return tuple(found)
 
