@@ -69,7 +69,9 @@ capabilities:
 {{- define "operator.environment" -}}
 - name: OPERATOR_NAMESPACE
   valueFrom:
+    # With its default: who applies less than another manager did, meets a conflict.
     fieldRef:
+      apiVersion: v1
       fieldPath: metadata.namespace
 {{- with .Values.telegramApiUrl }}
 - name: TELEGRAM_API_URL
