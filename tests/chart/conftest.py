@@ -78,6 +78,7 @@ VARIANTS: dict[str, Values] = {
         "podLabels": {"team": "bots"},
         "podAnnotations": {"example.com/note": "yes: {all}"},
     },
+    "as the user that the cluster chooses": {"runAsUser": None},
     "named by its user": {
         "fullnameOverride": "single",
         "serviceAccount": {"create": False, "name": "somebody"},

@@ -76,6 +76,7 @@ NONSENSE: dict[str, tuple[Values, str]] = {
         {"serviceMonitor": {"interval": "often"}},
         "at '/serviceMonitor/interval': 'often' does",
     ),
+    "root": ({"runAsUser": 0}, "at '/runAsUser': minimum: got 0, want 1"),
     "no time to stop": ({"terminationGracePeriodSeconds": 0}, "at '/terminationGracePeriodSeconds': minimum: got 0"),
     "a ServiceAccount that nobody names": (
         {"serviceAccount": {"create": False}},
@@ -152,19 +153,19 @@ class TestTheChart:
 @pytest.mark.parametrize("content", VARIANTS.values(), ids=VARIANTS.keys())
 class TestEveryVariant:
     def test_no_right_is_for_everything(self, content: Values, rendered: Any) -> None:
-        rules = rules_of(rendered(content))
+        rules = rules_of(rendered(content, hooks=True))
         assert rules
         assert not [rule for rule in rules if "*" in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}]
         assert not [rule for rule in rules if "nonResourceURLs" in rule]
 
     def test_secrets_are_never_listed_and_no_command_is_run_in_a_pod(self, content: Values, rendered: Any) -> None:
-        objects = rendered(content)
+        objects = rendered(content, hooks=True)
         assert grants(objects, "secrets") == ({"get"} if content.get("secretAccess", True) else set())
         for resource in ("pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token"):
             assert not grants(objects, resource)
 
     def test_with_named_namespaces_there_is_no_cluster_role(self, content: Values, rendered: Any) -> None:
-        objects = rendered(content)
+        objects = rendered(content, hooks=True)
         roles = of_kind(objects, "ClusterRole", "ClusterRoleBinding")
         assert bool(roles) == ("namespaces" not in content or content.get("clusterReads", False))
         if roles and "namespaces" in content:
@@ -175,6 +176,19 @@ class TestEveryVariant:
                 "validatingadmissionpolicies",
                 "validatingadmissionpolicybindings",
             }
+
+    def test_whoever_lets_go_may_stop_the_operator_and_change_nothing_else_of_it(
+        self, content: Values, rendered: Any
+    ) -> None:
+        hooks = [each for each in rendered(content, hooks=True) if "annotations" in each["metadata"]]
+        rules = list(rules_of([each for each in hooks if "helm.sh/hook" in each["metadata"]["annotations"]]))
+        (name,) = {each["metadata"]["name"] for each in of_kind(rendered(content), "Deployment")}
+        scale = [rule for rule in rules if "deployments/scale" in rule["resources"]]
+        enabled = content.get("releaseOnUninstall", {}).get("enabled", True)
+        assert [(rule["resourceNames"], rule["verbs"]) for rule in scale] == ([([name], ["patch"])] if enabled else [])
+        verbs = {verb for rule in rules for verb in rule["verbs"]}
+        assert verbs <= {"get", "list", "patch", "create"}
+        assert {tuple(rule["resources"]) for rule in rules if "create" in rule["verbs"]} <= {("leases",)}
 
     def test_each_object_says_what_it_belongs_to(self, content: Values, rendered: Any) -> None:
         labels = [each["metadata"]["labels"] for each in rendered(content)]
@@ -239,6 +253,12 @@ class TestValues:
             objects = rendered({"networkPolicy": {"enabled": True, "egressPorts": [6443]}, "telegramApiUrl": url})
             (policy,) = of_kind(objects, "NetworkPolicy")
             assert {each["port"] for each in policy["spec"]["egress"][1]["ports"]} == {6443, port}
+
+    def test_the_cluster_may_choose_the_user(self, rendered: Any) -> None:
+        for content, user in (({}, 65532), ({"runAsUser": None}, None), ({"runAsUser": 1000}, 1000)):
+            (deployment,) = of_kind(rendered(content), "Deployment")
+            security = deployment["spec"]["template"]["spec"]["securityContext"]
+            assert (security["runAsNonRoot"], security.get("runAsUser")) == (True, user)
 
     def test_the_crd_is_kept_and_may_be_left_out(self, rendered: Any) -> None:
         (crd,) = of_kind(rendered({}), "CustomResourceDefinition")

@@ -51,11 +51,13 @@ app.kubernetes.io/part-of: {{ .Chart.Name }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
 
-{{/* What Pod Security `restricted` asks of a pod, and of a container. 65532 is the image's own user. */}}
+{{/* What Pod Security `restricted` asks of a pod, and of a container. */}}
 {{- define "operator.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
+{{- with .Values.runAsUser }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
