@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.replicas import election
 from tests.e2e.world import World
+from tests.monitoring.scrape import Scraped, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from tests.bed.bed import Bed
-    from tests.monitoring.scrape import Scraped
+    from tests.e2e.replicas import Replica
 
     Serve = Callable[..., AbstractAsyncContextManager[Scraped]]
 
@@ -128,3 +131,39 @@ async def test_a_handover_is_counted_with_its_gap(bed: Bed, ns: str, serve: Serv
         assert gap > 0
         assert await scraped.value(f"{OURS}handover_gap_seconds_count") == before + 1
     world.assert_never_two()
+
+
+async def test_of_two_replicas_one_leads_and_both_show_the_bots(bed: Bed, ns: str, rights: Path) -> None:
+    world = await World.make(bed, ns)
+    serve = ("here", "--listen=127.0.0.1:0")
+    async with election(bed, rights, ns) as held, held.start(*serve) as one, held.start(*serve) as two:
+        leads = await held.led_by(one, two)
+        stands_by = two if leads is one else one
+        await world.guarded()
+        await stands_by.stands_by()
+        first, second = await scraped_of(bed, leads), await scraped_of(bed, stands_by)
+        assert await first.value(f"{OURS}leading") == 1
+        assert await second.value(f"{OURS}leading") == 0
+        for each in (first, second):
+            assert (await each.get("/healthz"), await each.get("/readyz")) == ((200, "ok\n"), (200, "ok\n"))
+
+            async def shown(each: Scraped = each) -> bool:
+                return await each.value(f"{OURS}bot_ready", namespace=ns, name="shop") == 1
+
+            await bed.until(shown, what="it shows the bot")
+        assert await first.value(f"{OURS}handovers_total") >= 1, "that of the adoption"
+        for counted in ("passes_total", "decisions_total", "conflicts_total", "handovers_total", "queue_depth"):
+            assert await second.value(f"{OURS}{counted}") == 0
+        await leads.operator.stop()
+        await held.led_by(stands_by)
+
+        async def took_over() -> bool:
+            return await second.value(f"{OURS}leading") == 1 and await second.value(f"{OURS}passes_total") > 0
+
+        await bed.until(took_over, what="the second leads")
+
+
+async def scraped_of(bed: Bed, replica: Replica) -> Scraped:
+    """A replica as it may be scraped."""
+    port = await bed.until(lambda: port_of(replica.operator.log_text()), what="it listens")
+    return Scraped(replica.operator, port)

@@ -4,6 +4,8 @@ import json
 import logging
 import typing
 from dataclasses import fields
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -22,7 +24,14 @@ from telegrambot_operator.core.actions import (
     WriteTable,
 )
 from telegrambot_operator.core.decisions import DECISIONS, Decision, decision
+from telegrambot_operator.settings import Settings
+from telegrambot_operator.shell.fence import Fence
 from telegrambot_operator.shell.log import _Lines, _Objects, decided
+from telegrambot_operator.shell.metrics import Metrics
+from telegrambot_operator.shell.reconcile import Guard
+
+if TYPE_CHECKING:
+    from telegrambot_operator.shell.kube import Kube
 
 SECRET = "AAFq9Zr0bXw3KjT5uYv1LmNp8sQeHd2GcRk"
 TOKEN = f"7301948265:{SECRET}"
@@ -136,3 +145,15 @@ def test_a_token_is_in_no_field(formatter: logging.Formatter, name: str, caplog:
     """INV-7."""
     made = Decision(**{"what": "DeletePod", "reason": "R", "message": "m", name: f"it is {TOKEN}"})
     assert SECRET not in logged(formatter, made, caplog)
+
+
+def test_each_is_counted_and_a_forced_delete_by_its_proof() -> None:
+    metrics = Metrics()
+    guard = Guard(cast("Kube", SimpleNamespace(fence=Fence())), Settings(None, (), "", verbose=False), metrics=metrics)
+    for action in (DELETE, FORCED, FORCED):
+        guard.executor._decided(("shop", "bot"), action)
+    value = metrics.registry.get_sample_value
+    assert value("telegrambot_operator_decisions_total", {"decision": "DeletePod"}) == 1
+    assert value("telegrambot_operator_decisions_total", {"decision": "ForceDeletePod"}) == 2
+    assert value("telegrambot_operator_forced_deletes_total", {"proof": "NodeGone"}) == 2
+    assert value("telegrambot_operator_forced_deletes_total", {"proof": "none"}) == 0

@@ -843,6 +843,7 @@ def test_the_event_of_an_unproven_force_delete_says_so() -> None:
     assert "not proven" in unproven.why
     assert "not proven" not in proven.why
     assert "node no longer exists" in proven.why
+    assert (unproven.proof, proven.proof) == ("none", "NodeGone"), "by which they are counted"
 
 
 @pytest.mark.parametrize("policy", ["WhenProven", "Force"])
