@@ -1,7 +1,9 @@
 """The cache of one resource: it never goes back in time, forgets what is gone, and keeps what has come after it."""
 
+import asyncio
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -9,9 +11,11 @@ import pytest
 
 from telegrambot_operator.core.records import Pod, parse_pod
 from telegrambot_operator.shell import informer as informers
+from telegrambot_operator.shell.health import SILENT_SECONDS
 from telegrambot_operator.shell.informer import Informer, Store
-from telegrambot_operator.shell.kube import KubeError
+from telegrambot_operator.shell.kube import SILENT, KubeError
 from telegrambot_operator.shell.observe import index_pod
+from tests.unit.clock import Clock
 from tests.unit.worlds import IDENTITY, pod
 
 
@@ -293,3 +297,69 @@ async def test_a_right_that_is_missing_is_told_once_and_ends_the_wait_for_the_fi
     assert (cache.denied, told) == (denied, ["changed"])
     await cache._list("/api/v1/pods")
     assert (cache.denied, told) == (None, ["changed", "changed"])
+
+
+# --- Silence --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(informers, "time", clock)
+    monkeypatch.setattr(informers, "asyncio", SimpleNamespace(Event=asyncio.Event, sleep=no_pause))
+    return clock
+
+
+async def no_pause(seconds: float) -> None:
+    del seconds
+
+
+async def test_what_a_watch_brings_ends_its_silence(clock: Clock) -> None:
+    cache, _ = informer([])
+    await cache._list("/api/v1/pods")
+    clock.seconds += 60
+    assert cache.silence == 60
+    cache._hear("/api/v1/pods")
+    assert cache.silence == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "stuck"),
+    [
+        (KubeError(0, SILENT, "the watch broke off (SocketTimeoutError)"), True),
+        (KubeError(0, "NoAnswer", "the API server gave no answer (ClientConnectorError)"), False),
+        (KubeError(503, "ServiceUnavailable", "it is down"), False),
+        (KubeError(403, "Forbidden", "cannot list"), False),
+    ],
+    ids=["nothing comes", "nobody is there", "it fails", "it refuses"],
+)
+async def test_only_where_nothing_comes_at_all_it_is_stuck(error: KubeError, clock: Clock, *, stuck: bool) -> None:
+    """An API server that is down, or refuses, is nothing that a new start would mend."""
+    cache, _ = informer([])
+    await cache._list("/api/v1/pods")
+    for _ in range(10):
+        clock.seconds += SILENT_SECONDS / 5
+        await cache._pause("/api/v1/pods", error, 9)
+    assert cache.silence == 2 * SILENT_SECONDS, "the metric tells of all of it"
+    assert bool(cache.stuck()) is stuck
+
+
+async def test_one_that_is_told_to_come_again_later_is_not_stuck_until_then(clock: Clock) -> None:
+    cache, _ = informer([])
+    await cache._list("/api/v1/pods")
+    await cache._pause("/api/v1/pods", KubeError(429, "TooManyRequests", "later", retry_after=3600), 0)
+    clock.seconds += 3600 + SILENT_SECONDS - 1
+    assert cache.stuck() == ""
+    clock.seconds += 2
+    assert cache.stuck() == "nothing has come from /api/v1/pods for 331 s"
+
+
+async def test_one_that_never_listed_says_what_it_waits_for(clock: Clock) -> None:
+    del clock
+    cache, _ = informer([])
+    assert cache.unlisted() == "/api/v1/pods has not been listed yet (no answer so far)"
+    await cache._pause("/api/v1/pods", KubeError(503, "ServiceUnavailable", "it is down"), 0)
+    assert cache.unlisted() == "/api/v1/pods has not been listed yet (it is down)"
+    assert cache.forbidden() == ""
+    await cache._failed("/api/v1/pods", KubeError(403, "Forbidden", "cannot list"))
+    assert (cache.unlisted(), cache.forbidden()) == ("", "cannot list")

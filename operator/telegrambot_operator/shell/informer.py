@@ -227,7 +227,7 @@ class Informer(Generic[T]):
 
     async def _run(self, path: str) -> None:
         failures = 0
-        self._moved[path] = time.monotonic()
+        self._hear(path)  # from now on it should be heard of
         while True:
             try:
                 if not self._at[path]:

@@ -27,12 +27,12 @@ class Roll:
         self._problem = "no answer so far"
         self._complained = False
         self._listed_at: float | None = None
-        self._moved_at: float | None = None
+        self._moved_at: float | None = None  # also when it is listed in vain, but answered
 
     async def run(self, listed: Callable[[], None]) -> None:
         """List for ever; `listed` is called each time that it succeeds."""
+        self._listed_at = self._moved_at = time.monotonic()  # from now on it should be
         while True:
-            self._moved_at = self._moved_at or time.monotonic()
             try:
                 for namespace in self._namespaces or (None,):
                     await self._list(namespace)
