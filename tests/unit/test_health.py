@@ -39,8 +39,9 @@ def passes(clock: Clock, queue: Queue) -> Passes:
     return Passes(queue.oldest)
 
 
-def test_all_is_well_where_nothing_says_otherwise() -> None:
-    assert Health().stuck() == Health().missing() == ""
+def test_one_that_has_just_started_is_well_and_not_ready() -> None:
+    assert Health().stuck() == ""
+    assert Health().missing() == "there is no connection to the cluster yet"
 
 
 def test_every_complaint_is_told() -> None:

@@ -43,7 +43,9 @@ class Health:
         return "; ".join(filter(None, (check() for check in self._lives)))
 
     def missing(self) -> str:
-        """Return in a sentence what is missing, or ""."""
+        """Return in a sentence what is missing, or ""; nobody is ready before somebody can say so."""
+        if not self._needs:
+            return "there is no connection to the cluster yet"
         return "; ".join(filter(None, (check() for check in self._needs)))
 
 
