@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Ticks instead of seconds, in the order of the real ones.
 TIMES = Times(lease=3, deadline=2, renew=1, look=1, again=0, longest=4)
 OTHER = "somebody else"
-NEW, LATEST, EARLIER = "new", "latest", "earlier"
+NEW, LATEST, KNOWN, EARLIER = "new", "latest", "known", "earlier"
 
 
 NOTHING = Record()
@@ -141,11 +141,14 @@ def asks(world: World, number: int) -> World:
         after, answer = serve(world, Request(todo, 0))
         return told(after, number, answer)
     seen = it.record or Record()
-    it = election.sends(it, f"{it.me} {LATEST}")
+    names = _renamed(it)
     world = replace(
-        world, lease=_forgotten(world.lease, it.me), late=tuple(_earlier(each, it.me) for each in world.late)
+        world,
+        lease=_under_new_name(world.lease, names),
+        late=tuple(replace(each, wants=_under_new_name(each.wants, names)) for each in world.late),
     )
-    it = replace(it, record=_forgotten(seen, it.me))
+    it = replace(it, record=_under_new_name(seen, names), mine=names.get(it.mine, it.mine))
+    it = election.sends(it, f"{it.me} {LATEST}")
     wants = Record(NEW, it.me, int(TIMES.lease), it.sent)
     return _with(world, number, it, Request(todo, 0, seen.version, wants))
 
@@ -221,13 +224,14 @@ def by_hand(world: World) -> Iterator[Record]:
 # --- Names of versions ------------------------------------------------------------------------------------------------
 
 
-def _forgotten(record: Record, sender: str) -> Record:
-    """The same where the sender has sent another claim: what it names is not his latest any more."""
-    return replace(record, renewed=EARLIER) if record.renewed == f"{sender} {LATEST}" else record
+def _renamed(it: Candidate) -> dict[str, str]:
+    """What renewal times are called once it sends another claim: the latest is one that it knows of, or forgotten."""
+    latest, known = f"{it.me} {LATEST}", f"{it.me} {KNOWN}"
+    return {latest: known, known: EARLIER} if it.mine == latest else {latest: EARLIER}
 
 
-def _earlier(request: Request, sender: str) -> Request:
-    return replace(request, wants=_forgotten(request.wants, sender))
+def _under_new_name(record: Record, names: dict[str, str]) -> Record:
+    return replace(record, renewed=names.get(record.renewed, record.renewed))
 
 
 def normal(world: World) -> World:

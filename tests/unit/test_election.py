@@ -118,7 +118,8 @@ def test_a_leader_that_finds_anothers_name_stops_at_once_and_waits_as_all_do() -
 
 
 def test_after_an_outage_its_own_claim_is_still_its_own() -> None:
-    it = election.saw(election.failed(leader(), NOW + 8), Record("8", ME, 12, "now"), NOW + 30)
+    lost = election.sends(leader(), "a renewal that nobody got")
+    it = election.saw(election.failed(lost, NOW + 8), Record("8", ME, 12, "now"), NOW + 30)
     assert not it.leads(NOW + 30)
     assert election.step(it, NOW + 30) is Step.CLAIM
 

@@ -64,7 +64,8 @@ class Candidate:
     """One replica. Every time in it is by its own steady clock.
 
     `record` was first seen at `since`, and is `current` until a write has shown otherwise. It leads before `until`.
-    `sent` is the renewal time of its last claim, `due` when the next step is.
+    `sent` is the renewal time of its last claim, `mine` of the last one that is known to have been granted; `due` is
+    when the next step is.
     """
 
     me: str
@@ -74,6 +75,7 @@ class Candidate:
     current: bool = False
     until: float = -math.inf
     sent: str = ""
+    mine: str = ""
     due: float = -math.inf
 
     def leads(self, now: float) -> bool:
@@ -90,7 +92,9 @@ class Candidate:
     def holds(self) -> bool:
         """Whether the Lease, as it was seen last, is its own claim."""
         record = self.record
-        return record is not None and record.holder == self.me and bool(self.sent) and record.renewed == self.sent
+        if record is None or record.holder != self.me:
+            return False
+        return record.renewed in {self.sent, self.mine} - {""}
 
 
 def step(it: Candidate, now: float) -> Step:
@@ -113,7 +117,7 @@ def saw(it: Candidate, record: Record, now: float) -> Candidate:
     if it.record is None or it.record.version != record.version:
         until = it.until if record.holder in {"", it.me} else -math.inf
         it = replace(it, record=record, since=now, until=until)
-    it = replace(it, current=True)
+    it = replace(it, current=True, mine=record.renewed if it.holds else it.mine)
     at_once = step(it, now) is not Step.LOOK
     return replace(it, due=now if at_once else min(now + it.times.look, max(now, it.expires)))
 
@@ -125,7 +129,7 @@ def sends(it: Candidate, renewed: str) -> Candidate:
 
 def claimed(it: Candidate, record: Record, asked: float, now: float) -> Candidate:
     """Take in that a claim was granted, which was sent at `asked` and answered `now`."""
-    it = replace(it, record=record, since=now, current=True)
+    it = replace(it, record=record, since=now, current=True, mine=it.sent)
     return replace(it, until=asked + it.times.deadline, due=asked + it.times.renew)
 
 

@@ -148,7 +148,9 @@ class Elector:
             self._take(election.failed(self._candidate, self._clock()))
             self._note(KubeError(500, "Unreadable", f"it cannot be read ({error})"), raced=False)
         else:
-            self._heard, self._leadership.problem = self._clock(), ""
+            self._heard = self._clock()
+            if self._candidate.record and self._candidate.record.version:  # else one still has to be made
+                self._leadership.problem = ""
         self._tell()
 
     def _note(self, error: KubeError, *, raced: bool) -> None:
@@ -222,7 +224,7 @@ class Elector:
             self._words.warn(f"{self._leadership.problem}{meanwhile}", now)
         elif it.leads(now):
             self._words.say(f"leading as {it.me}")
-        elif it.current:
+        elif it.current and it.record and it.record.version:
             self._words.say(election.standing_by(it))
 
 
