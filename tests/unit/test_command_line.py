@@ -162,3 +162,16 @@ def test_a_port_that_is_in_use(capsys: pytest.CaptureFixture[str]) -> None:
         f"telegrambot-operator: --listen: 127.0.0.1:{port} cannot be listened on (Address already in use); "
         "name another address"
     )
+
+
+@pytest.mark.usefixtures("config")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--leader-elect", "--leader-elect-namespace", "Kube"], "--leader-elect-namespace: 'Kube' is not a namespace"),
+        (["--leader-elect-namespace", "kube-system"], "--leader-elect-namespace: means nothing without --leader-elect"),
+    ],
+)
+def test_an_election_that_cannot_be(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *arguments]) == 2
+    assert said in one_line(capsys)

@@ -322,3 +322,16 @@ def test_seniority_is_age_and_then_a_coin_that_falls_the_same_for_all() -> None:
     twins = [telegram_bot("a", age=50, uid="u1"), telegram_bot("b", age=50, uid="u2")]
     assert old.seniority < young.seniority
     assert twins[0].seniority < twins[1].seniority
+
+
+def test_who_begins_anew_goes_by_what_was_reported_and_not_by_what_it_once_worked_out(known: Known) -> None:
+    """A replica that leads again after another one did: the Secret may hold another token by now."""
+    first, _ = two_of_one_token(known)
+    known.put(
+        "shop-bot", version=first.version + 1, spec=adopts(deploymentRef={"name": "a"}), status={"bot": {"id": 5}}
+    )
+    known.bots.forget_claims()
+    assert known.bots.of_identity("5") == {SHOP}
+    assert known.bots.of_identity(IDENTITY) == set()
+    assert known.bots.of_deployment(NAMESPACE, "a") == {SHOP}
+    assert known.rivals("shop-bot") == {}

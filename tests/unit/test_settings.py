@@ -252,3 +252,10 @@ def test_what_is_no_address(config: str, text: str) -> None:
     assert str(caught.value) == (
         f"--listen: {text!r} is not an address; use HOST:PORT, or :8080 for that port on all addresses"
     )
+
+
+def test_the_election_is_held_where_the_operator_is_unless_told_otherwise(config: str) -> None:
+    chosen = read({"KUBECONFIG": config, "OPERATOR_NAMESPACE": "bots"})
+    assert chosen.election_namespace is None
+    assert settings.with_election(chosen, None).election_namespace == "bots"
+    assert settings.with_election(chosen, "kube-system").election_namespace == "kube-system"

@@ -250,6 +250,27 @@ async def test_many_times_come_in_their_order(queue: WorkQueue[str], clock: Cloc
     assert [take(queue), take(queue), take(queue)] == ["a", "b", "c"]
 
 
+# --- Nothing any more -----------------------------------------------------------------------------------------------
+
+
+async def test_a_queue_that_is_cleared_has_forgotten_everything(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("waits")
+    queue.add("is worked on")
+    queue.add_after("later", 5)
+    queue.retry("failed")
+    queue.retry("failed")
+    take(queue)
+    queue.add("is worked on")
+    queue.clear()
+    assert (len(queue), queue.oldest()) == (0, 0.0)
+    clock.advance(60)
+    assert take(queue) is None
+    queue.add("is worked on")
+    assert take(queue) == "is worked on"
+    queue.done("is worked on")
+    assert delay_of_next_retry(queue, clock, "failed") == pytest.approx(RETRY_SECONDS[0], abs=2 * STEP)
+
+
 # --- Again ----------------------------------------------------------------------------------------------------------
 
 
