@@ -43,7 +43,8 @@ test-fast: install  ## The tests that start no control plane: unit, contract, mo
 	@$(PY) -m pytest -q -n 2 $(wildcard tests/unit tests/contract tests/model)
 
 .PHONY: model
-model: install  ## Search every order of events under lock: Gate through, in larger worlds than the tests do (minutes)
+model: install  ## Search every order of events through, of lock: Gate and of an election, in larger worlds than the tests (minutes)
+	@$(PY) -m tests.model.election_search
 	@$(PY) -m tests.model.scenes
 
 .PHONY: lint

@@ -118,11 +118,15 @@ class Election:
         self._rights = rights
 
     @asynccontextmanager
-    async def start(self, installation: str = "here", *more: str) -> AsyncIterator[Replica]:
+    async def start(self, installation: str = "here", *more: str, silence: int = 330) -> AsyncIterator[Replica]:
         """A replica of an installation, that guards the namespace only. It is killed when the block ends."""
         where = ("--leader-elect", "--leader-elect-namespace", self.ns, "--namespace", self.ns)
         async with Proxy.start(self._rights, self.bed.folder) as proxy, Telegram.start(self.bed.telegram.url) as relay:
-            environment = {"OPERATOR_NAMESPACE": installation, "TELEGRAM_API_URL": relay.url}
+            environment = {
+                "OPERATOR_NAMESPACE": installation,
+                "TELEGRAM_API_URL": relay.url,
+                "TELEGRAM_SILENCE_SECONDS": str(silence),
+            }
             begin = self.bed.operator(*where, *more, kubeconfig=proxy.kubeconfig, env=environment)
             async with begin as operator:
                 yield Replica(operator, proxy, relay, self)

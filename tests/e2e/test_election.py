@@ -271,6 +271,35 @@ async def test_a_conflict_while_nobody_led_is_told_and_one_from_before_is_no_new
                 assert (again["time"], again["count"]) == (told["time"], told["count"])
 
 
+@pytest.mark.usefixtures("nodes")
+async def test_only_the_leader_listens_to_telegram(bed: Bed, ns: str, rights: Path) -> None:
+    """A node is lost, and whether its process is dead, Telegram has to tell: by polls that no two replicas may make."""
+    world = await World.make(bed, ns, spec={"stuckPods": {"afterSeconds": 0}}, grace=1)
+    polls: Callable[[Replica], int] = lambda replica: replica.telegram.asked.count("getUpdates")  # noqa: E731
+    async with election(bed, rights, ns) as held, held.start(silence=3600) as one:
+        await held.led_by(one)
+        await world.guarded()
+        async with held.start(silence=3600) as two:
+            await two.stands_by()
+            node = bed.node_of(await world.only_pod())
+            node.crash()
+            await bed.kubectl("wait", "--for=condition=Ready=Unknown", f"node/{node.name}", "--timeout=60s")
+            await delete(world)
+            await bed.until(lambda: polls(one), what="the leader listens")
+            assert polls(two) == 0
+            one.signal(signal.SIGSTOP)
+            try:
+                await held.led_by(two, within=AFTER_A_KILL)
+                await bed.until(lambda: polls(two), what="the next one listens")
+                before = polls(one)
+            finally:
+                one.signal(signal.SIGCONT)
+            await bed.until(lambda: one.says(f"standing by: {two.name} leads"), what="the first stands by")
+            more = polls(two)
+            await bed.until(lambda: polls(two) > more, what="the next one listens on", patience=120)
+            assert polls(one) == before
+
+
 # --- How one stops ----------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ anything else is one state. A read is answered at once: whoever gets an old answ
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -278,3 +279,19 @@ def _with(world: World, number: int, it: Candidate, request: Request | None) -> 
 
 def _put(requests: tuple[Request | None, ...], number: int, request: Request | None) -> tuple[Request | None, ...]:
     return tuple(request if each == number else old for each, old in enumerate(requests))
+
+
+def main() -> int:
+    """Search two replicas through, with people who edit the Lease once; return 1 where two lead."""
+    broken = False
+    for edits in (0, 1):
+        found, states = search(worlds(2, edits))
+        broken = broken or found is not None
+        print(
+            f"an election of two, {edits} edits by hand: {found or 'never two leaders'} in {states} states", flush=True
+        )
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
