@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, web
 
+from tests.bed.installation import NAME
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ class Replica:
 class Election:
     """An election with its Lease in one namespace, in which the operator's ServiceAccount may use it, and no other."""
 
-    def __init__(self, bed: Bed, rights: Path, ns: str) -> None:
-        """Use `election`."""
+    def __init__(self, bed: Bed, rights: Path, ns: str, account: str = NAME) -> None:
+        """Use `election`. `rights` is the kubeconfig of the operator's ServiceAccount in namespace `account`."""
         self.bed = bed
         self.ns = ns
         self._rights = rights
+        self._account = account
 
     @asynccontextmanager
     async def start(self, installation: str = "here", *more: str, silence: int = 330) -> AsyncIterator[Replica]:
@@ -158,7 +160,7 @@ class Election:
     async def permit(self) -> None:
         """Grant the operator's ServiceAccount what it needs for the election, and nothing else."""
         named = {"name": LEASE, "namespace": self.ns}
-        subject = {"kind": "ServiceAccount", "name": "telegrambot-operator", "namespace": "telegrambot-operator"}
+        subject = {"kind": "ServiceAccount", "name": NAME, "namespace": self._account}
         api = "rbac.authorization.k8s.io"
         rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEASE]}
         role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": named}

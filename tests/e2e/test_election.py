@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.bed.botenv import running
+from tests.bed.installation import Installation
 from tests.e2e.replicas import AFTER_A_KILL, AFTER_A_STOP, LEASE, Election, election
 from tests.e2e.world import World, assert_healthy, delete, restart, rollout, scale_to_two
 from tests.faults.proxy import delayed
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.bed
 
 
+async def replaced(world: World, old: str) -> bool:
+    """Whether a pod runs, and the old one is gone."""
+    return old not in {pod["metadata"]["uid"] for pod in await world.pods()} and await world.one_runs()
+
+
 async def test_the_second_stands_by_warm_and_takes_over_from_one_that_stops(bed: Bed, ns: str, rights: Path) -> None:
     world = await World.make(bed, ns)
     async with election(bed, rights, ns) as held, held.start() as one:
@@ -36,7 +42,9 @@ async def test_the_second_stands_by_warm_and_takes_over_from_one_that_stops(bed:
         await world.guarded()
         async with held.start() as two:
             await two.stands_by()
+            old = (await world.only_pod())["metadata"]["uid"]
             await restart(world)
+            await bed.until(lambda: replaced(world, old), what="another pod")
             await world.settled()
             assert two.writes == []
             assert two.telegram.asked == []
@@ -205,10 +213,11 @@ async def test_a_leader_that_reads_another_name_stops_and_somebody_leads_in_the_
 
 
 async def test_without_the_right_to_the_lease_nothing_is_done_and_the_log_says_what_is_missing(
-    bed: Bed, ns: str, rights: Path
+    bed: Bed, ns: str
 ) -> None:
     world = await World.make(bed, ns)
-    held = Election(bed, rights, ns)
+    installation = Installation(bed, f"{ns}-operator")
+    held = Election(bed, await installation.install(), ns, account=f"{ns}-operator")
     await bed.apply([world.plain(), world.resource()])
     async with held.start() as one:
         await bed.until(lambda: one.says("grant its ServiceAccount get, create and patch"), what="what is missing")
@@ -221,13 +230,12 @@ async def test_without_the_right_to_the_lease_nothing_is_done_and_the_log_says_w
         assert_healthy(one.operator)
 
 
-async def test_without_the_leases_namespace_the_log_says_so(bed: Bed, ns: str, rights: Path) -> None:
-    async with Election(bed, rights, ns).start("here", "--leader-elect-namespace", f"no-{ns}") as one:
-        await bed.until(lambda: one.says("the operator may not use the Lease"), what="what is missing")
-    admin = {"OPERATOR_NAMESPACE": "here"}
-    arguments = ("--leader-elect", "--leader-elect-namespace", f"no-{ns}", "--namespace", ns)
-    async with bed.operator(*arguments, env=admin) as two:
-        await bed.until(lambda: f"there is no namespace no-{ns}" in two.log_text(), what="what is missing")
+async def test_without_a_namespace_for_the_lease_the_log_says_so(bed: Bed, ns: str) -> None:
+    nowhere = f"no-{ns}"
+    async with bed.operator("--leader-elect", "--leader-elect-namespace", nowhere, "--namespace", ns) as one:
+        await bed.until(lambda: f"there is no namespace {nowhere}" in one.log_text(), what="what is missing")
+        assert "guarding " not in one.log_text()
+        assert await one.stop() == 0
 
 
 async def test_a_second_installation_stands_by_and_says_what_to_do(bed: Bed, ns: str, rights: Path) -> None:
