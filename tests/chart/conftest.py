@@ -136,9 +136,9 @@ def refused(helm: Path, values: Callable[[Values], str]) -> Callable[..., str]:
     return why
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="module")
 async def bed() -> AsyncIterator[Bed]:
-    """A bed of its own: an empty cluster, into which the CRD comes with the chart."""
+    """A bed for one module: an empty cluster, into which the CRD comes with the chart."""
     async with Bed.start(nodes=2, crd=False) as bed:
         yield bed
 

@@ -15,8 +15,6 @@ from tests.bed.controlplane import KubectlError
 from tests.chart.conftest import VARIANTS, Object, Values
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.bed.bed import Bed
 
 pytestmark = pytest.mark.bed
@@ -68,8 +66,8 @@ MONITORING = [
 ]
 
 
-@pytest_asyncio.fixture(scope="session", autouse=True)
-async def ground(bed: Bed) -> AsyncIterator[None]:
+@pytest_asyncio.fixture(scope="module", autouse=True)
+async def ground(bed: Bed) -> None:
     """What the variants need to be there: their namespaces, and who runs their pods."""
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     for name in (NAME, "shop", "lab"):
@@ -81,8 +79,6 @@ async def ground(bed: Bed) -> AsyncIterator[None]:
     await bed.apply(MONITORING)
     for crd in MONITORING:
         await bed.kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=30s")
-    yield
-    await bed.kubectl("delete", "namespace", NAME, "shop", "lab")
 
 
 def pods_of(objects: list[Object]) -> list[Object]:
