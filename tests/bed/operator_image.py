@@ -5,6 +5,7 @@ So this does what they would do, and nothing else:
 
 - the ServiceAccount's folder, which is an absolute path, is looked for under BED_ROOT;
 - what would listen on every address of the pod listens on BED_ADDRESS, a loopback address that the pod has for itself;
+- its host's name is its own, which the node gives it as HOSTNAME;
 - there is no home folder, so no kubeconfig of whoever runs the tests;
 - modules that the image does not have (image/assemble.py) cannot be imported.
 """
@@ -58,6 +59,13 @@ def _listen_on(address: str) -> None:
     asyncio.BaseEventLoop.create_server = create  # type: ignore[assignment,method-assign]
 
 
+def _be_named(name: str) -> None:
+    """Let the host have this name."""
+    real = os.uname()
+    named = os.uname_result((real.sysname, name, real.release, real.version, real.machine))
+    os.uname = lambda: named
+
+
 def _main() -> int:
     root = os.environ.pop("BED_ROOT")
     os.environ["HOME"] = root
@@ -66,6 +74,7 @@ def _main() -> int:
     sys.meta_path.insert(0, _NotInTheImage())
     _mount(root)
     _listen_on(os.environ.pop("BED_ADDRESS"))
+    _be_named(os.environ["HOSTNAME"])
     return program.main(sys.argv[1:])
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bed.bed import Bed, NotYetError
+from tests.bed.deployed import deployed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.bed.bed import Operator
+    from tests.bed.deployed import Deployed
     from tests.bed.node_process import Record
     from tests.bed.telegram import Bot
     from tests.demo.timeline import Timeline
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 HERE = Path(__file__).parent
+INSTALL = HERE.parents[1] / "deploy" / "install.yaml"
 _TOLD = 3  # 409s told one by one; then only now and then, since a war has hundreds
 _EVERY = 25
 _KINDS = {"Ready", "Singleton", "Conflicted", "Stalled"}
@@ -154,10 +156,10 @@ def conditions_table(resource: str) -> str:
 
 
 @asynccontextmanager
-async def guarding(bed: Bed, line: Timeline) -> AsyncIterator[Operator]:
-    """The real operator as a process of its own."""
-    line.say("you", "telegrambot-operator run")
-    async with bed.operator() as operator:
-        await operator.ready()
-        line.say("operator", "guards all namespaces")
+async def guarding(bed: Bed, line: Timeline) -> AsyncIterator[Deployed]:
+    """The operator as it is installed: pods of its own, with the rights of its ServiceAccount."""
+    line.say("you", "kubectl apply -f deploy/install.yaml")
+    async with deployed(bed, INSTALL.read_text()) as operator:
+        pods = " and ".join(pod["metadata"]["name"] for pod in await operator.pods())
+        line.say("operator", f"runs as {pods}: one guards all namespaces, one stands by")
         yield operator
