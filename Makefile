@@ -49,9 +49,13 @@ model: install  ## Search every order of events through, of lock: Gate and of an
 
 .PHONY: lint
 lint: install guard  ## Style, format, types, import contracts, and what no committed file may hold
-	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator image tests/bed tests/demo bench/faults" "lint-imports --no-logo"; do \
+	@failed=; for check in "ruff check ." "ruff format --check ." "mypy operator image tests/bed tests/cluster tests/demo bench/faults" "lint-imports --no-logo"; do \
 	  echo "-- $$check"; $(VENV)/bin/$$check || failed="$$failed; $$check"; \
 	done; test -z "$$failed" || { echo "Failed$$failed" >&2; exit 1; }
+
+.PHONY: workflows
+workflows: install  ## What GitHub runs, checked by actionlint
+	@$$($(PY) -c 'from tests.bed.tools import program; print(program("actionlint"))')
 
 .PHONY: verify
 verify: generate  ## Generate again, then fail if that changed any generated file, or if one is not committed
@@ -74,13 +78,13 @@ bench-admission: control-plane  ## What the admission policies cost: writes docs
 
 ##@ Build the image, and try it in kind
 
-# Each can be given: base images from another registry, or those that are at hand where there is none.
+# Each can be given: a base image from another registry, or one that is at hand where there is none.
 IMAGE ?= ghcr.io/telegrambot-operator/telegrambot-operator
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 OPERATOR_IMAGE ?= $(IMAGE):$(VERSION)
 IMAGE_PYTHON ?= 3.13
-BUILD_IMAGE ?= python:$(IMAGE_PYTHON)-slim
-BASE_IMAGE ?= gcr.io/distroless/python3-debian13:nonroot
+BASE_IMAGE ?= python:$(IMAGE_PYTHON)-slim
+BOT_IMAGE ?= telegrambot-operator-test-bots:$(VERSION)
 IMAGE_ARCH ?= $(shell uname -m)
 IMAGE_LIMIT := 150000000
 
@@ -91,11 +95,37 @@ wheels: install  ## What the image is made of, checked against requirements/run.
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist/wheels/own .
 
 .PHONY: image
-image: wheels  ## The operator's image, OPERATOR_IMAGE; BUILD_IMAGE and BASE_IMAGE are what it is built on
-	docker build --quiet -t $(OPERATOR_IMAGE) --build-arg BUILD_IMAGE=$(BUILD_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+image: wheels  ## The operator's image, OPERATOR_IMAGE, out of the Python in BASE_IMAGE
+	docker build --quiet -t $(OPERATOR_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) .
 	@size=$$(docker image inspect --format '{{.Size}}' $(OPERATOR_IMAGE)); echo "$(OPERATOR_IMAGE): $$((size / 1000000)) MB"; \
 	 test $$size -lt $(IMAGE_LIMIT) || { echo "It may have $$(($(IMAGE_LIMIT) / 1000000)) MB at most." >&2; exit 1; }
+
+.PHONY: kind-images
+kind-images: image  ## The operator's image, and BOT_IMAGE with the bots and Telegram's stand-in of the tests
+	@rm -rf dist/wheels-bots && mkdir -p dist/wheels-bots
+	@$(call download,dist/wheels-bots,-r requirements/bots-python.lock)
+	@$(call download,dist/wheels-bots,-r requirements/pip.lock)
+	docker build --quiet -t $(BOT_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) -f tests/cluster/Dockerfile .
+
+KIND_ENV := KIND_CLUSTER=$(KIND_CLUSTER) KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) OPERATOR_IMAGE=$(OPERATOR_IMAGE) BOT_IMAGE=$(BOT_IMAGE)
+
+.PHONY: kind-program
+kind-program: install  ## Build kind from its Go module, and print where it is: KIND=$$(make -s kind-program) uses it
+	@$(PY) -m tests.cluster.kind program
+
+.PHONY: kind-up kind-load kind-test kind-down
+kind-up: install  ## A kind cluster for the tests, of KIND_NODE_IMAGE; its kubeconfig is dist/kind/kubeconfig
+	@$(KIND_ENV) $(PY) -m tests.cluster.kind up
+
+kind-load: install  ## Give it OPERATOR_IMAGE and BOT_IMAGE, which `make kind-images` builds
+	@$(KIND_ENV) $(PY) -m tests.cluster.kind load
+
+kind-test: install  ## Play the stories of tests/cluster in it, with real containers and lost nodes (10 to 15 minutes)
+	@$(KIND_ENV) $(PY) -m pytest -v --cluster=kind tests/cluster
+
+kind-down: install  ## Delete it; a cluster that `make kind-up` did not make is left alone
+	@$(KIND_ENV) $(PY) -m tests.cluster.kind down
 
 ##@ Set it up
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where tests/cluster plays its stories."""
+    parser.addoption("--cluster", choices=("bed", "kind"), default="bed", help="where tests/cluster plays (bed)")
+
+
 @pytest_asyncio.fixture(scope="session")
 async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
     """A control plane with two nodes and the CRD, shared by all tests: leave other namespaces alone.

@@ -58,8 +58,8 @@ class Emulator:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, *, port: int = 0, brake: float = BRAKE) -> AsyncIterator[Emulator]:
-        """Serve in the running loop, on a free loopback port unless one is named, until the block ends."""
+    async def start(cls, *, host: str = "127.0.0.1", port: int = 0, brake: float = BRAKE) -> AsyncIterator[Emulator]:
+        """Serve in the running loop, on a free loopback port unless others are named, until the block ends."""
         emulator = cls(brake)
         application = web.Application(client_max_size=4 * 1024 * 1024)
         application.router.add_route("*", "/{path:.*}", emulator._serve)
@@ -67,9 +67,9 @@ class Emulator:
         runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+            await web.TCPSite(runner, host, port).start()
             emulator._port = runner.addresses[0][1]
-            emulator.url = f"http://127.0.0.1:{emulator._port}"
+            emulator.url = f"http://{host}:{emulator._port}"
             yield emulator
         finally:
             await emulator._stop_deliveries()
@@ -143,8 +143,8 @@ class Emulator:
         if connection is None:
             return Client(0)
         if connection not in self._clients:
-            port = connection.get_extra_info("peername")[1]
-            self._clients[connection] = identify(port, self._port, request.headers.get("User-Agent", ""))
+            address, port = connection.get_extra_info("peername")[:2]
+            self._clients[connection] = identify(address, port, self._port, request.headers.get("User-Agent", ""))
         return self._clients[connection]
 
     async def _deliver(self, bot: Bot) -> None:

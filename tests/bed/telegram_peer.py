@@ -21,23 +21,24 @@ class Client:
     """One connection of a bot: its port, what it calls itself, and the process behind it where that was found.
 
     `session` is the session id of the process (setsid(2)). A container's processes share one, so it names the
-    container even when a wrapper or a worker did the polling.
+    container even when a wrapper or a worker did the polling. `address` tells pods apart that have one each.
     """
 
     port: int
     user_agent: str = ""
     pid: int | None = None
     session: int | None = None
+    address: str = "127.0.0.1"
 
 
-def identify(port: int, server_port: int, user_agent: str) -> Client:
-    """The client that holds local `port` of a connection to `server_port`; without a process when that is gone."""
+def identify(address: str, port: int, server_port: int, user_agent: str) -> Client:
+    """The client that holds `port` of a connection to `server_port`; without a process when that is not here."""
     pid = client_of(port, server_port)
     session = None
     if pid is not None:
         with suppress(OSError):
             session = os.getsid(pid)
-    return Client(port=port, user_agent=user_agent, pid=pid, session=session)
+    return Client(port=port, user_agent=user_agent, pid=pid, session=session, address=address)
 
 
 def client_of(port: int, server_port: int) -> int | None:

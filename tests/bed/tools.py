@@ -1,11 +1,11 @@
-"""Helm, promtool and actionlint: the real programs, built once per user from the pinned modules in tests/tools.
+"""Helm, promtool, actionlint and kind: the real programs, built once per user from the pinned modules in tests/tools.
 
     python -m tests.bed.tools               # build those that are missing
     python -m tests.bed.tools --quiet helm  # ... of these, and say nothing where they are there
     tools.program("helm")                   # its path, built first if need be
 
 Each has a go.mod of its own, so that none is held back by what another requires, and a caller waits only for what it
-uses. `$HELM`, `$PROMTOOL` and `$ACTIONLINT` name ready programs instead. See gobuild.py for the rest.
+uses. `$HELM`, `$PROMTOOL`, `$ACTIONLINT` and `$KIND` name ready programs instead. See gobuild.py for the rest.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _PACKAGES = {
     "helm": ("helm.sh/helm/v4", "cmd/helm", "2 to 4 minutes", 900),
     "promtool": ("github.com/prometheus/prometheus", "cmd/promtool", "2 to 4 minutes", 1300),
     "actionlint": ("github.com/rhysd/actionlint", "cmd/actionlint", "under a minute", 100),
+    "kind": ("sigs.k8s.io/kind", "", "about a minute", 150),
 }
 NAMES = tuple(_PACKAGES)
 # What promtool finds targets with at a dozen clouds takes half of its build, and no rule or metric needs it.
 _TAGS = {"promtool": ("remove_all_sd",)}
-# Where each program keeps the version that it prints; without the stamp it does not know.
+# Where each program keeps the version that it prints; without the stamp it does not know. kind knows its own.
 _VERSION = {
     "helm": "helm.sh/helm/v4/internal/version.version",
     "promtool": "github.com/prometheus/common/version.Version",
@@ -64,11 +65,11 @@ def _recipe(name: str) -> GoPrograms:
     return GoPrograms(
         label=f"{name} {version}",
         modules=MODULES / name,
-        packages=(f"{module}/{package}",),
+        packages=(f"{module}/{package}".rstrip("/"),),
         cache=CACHE,
         takes=takes,
         about=about,
-        stamps={_VERSION[name]: version},
+        stamps={_VERSION[name]: version} if name in _VERSION else {},
         tags=_TAGS.get(name, ()),
     )
 
