@@ -23,14 +23,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", choices=("bed", "kind"), default="bed", help="where tests/cluster plays (bed)")
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """All that operators wrote to the bed's API server."""
+    return Written(tmp_path_factory.mktemp("written"))
+
+
 @pytest_asyncio.fixture(scope="session")
-async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
+async def bed(written: Written) -> AsyncIterator[Bed]:
     """A control plane with two nodes and the CRD, shared by all tests: leave other namespaces alone.
 
     In the end no token may be in anything that an operator wrote in all that time (INV-7), and whoever ran as the
     operator's account had every right that it asked for: a test that takes one away does it to an account of its own.
     """
-    written = Written(tmp_path_factory.mktemp("written"))
     async with Bed.start(nodes=2, more={"kube-apiserver": written.flags()}) as bed:
         yield bed
         assert written.found(bed.operator_logs, bed.telegram.tokens) == []

@@ -100,6 +100,7 @@ class Reason(StrEnum):
     NOT_PINNED = "NotPinned"
     AUTOSCALER_FOUND = "AutoscalerFound"
     PATCH_DENIED = "PatchDenied"
+    FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
     # Conflicted
     NO_CONFLICT = "NoConflict"
     TERMINATING_POD = "TerminatingPod"

@@ -45,6 +45,12 @@ class Written:
         for line in self._lines():
             yield json.loads(line)
 
+    def writes_in(self, namespace: str) -> list[str]:
+        """Return what was stored in a namespace, in order: "patch deployments test-1/telegram-bot"."""
+        bodies = (line for line in self._lines() if b'"requestObject":' in line)
+        stored = (line for line in bodies if json.loads(line)["responseStatus"]["code"] < 300)
+        return [each for each in map(_request, stored) if f" {namespace}/" in each]
+
     def found(self, logs: Iterable[Path], tokens: Iterable[str]) -> list[str]:
         """Return where one of the tokens is, or the secret half of one."""
         secrets = [token.partition(":")[2].encode() for token in tokens]

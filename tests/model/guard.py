@@ -37,6 +37,7 @@ from telegrambot_operator.core.records import (
     parse_replica_set,
     template_of,
 )
+from telegrambot_operator.shell.contests import Contests
 
 from .api import Json, Key, Refused, Store, merge, replacing
 from .cluster import TOKEN, Cluster
@@ -56,6 +57,7 @@ class Guard:
         self.writes = 0
         self._frozen: dict[str, Store] = {}
         self._applied: dict[str, int] = {}
+        self._contests = Contests()
         self._parsed: dict[tuple[str, str], object] = {}
 
     # --- Caches ---------------------------------------------------------------------------------------------------
@@ -72,6 +74,7 @@ class Guard:
         """The process is new: it remembers nothing."""
         self.thaw()
         self._applied.clear()
+        self._contests = Contests()
 
     def _view(self, kind: str) -> Store:
         return self._frozen.get(kind, self.cluster.api.objects[kind])
@@ -89,7 +92,10 @@ class Guard:
         return sorted({*bots, *((namespace, mark) for namespace, mark in marks if mark)})
 
     def observe(self, key: Key) -> Observed:
-        """Return what one pass knows about one bot."""
+        """Return what one pass knows about one bot, and remembers of it."""
+        return self._contests.follow(key, self._look(key), self.cluster.now)
+
+    def _look(self, key: Key) -> Observed:
         marked = tuple(
             self._deployment(each)
             for at, each in self._view("Deployment").items()

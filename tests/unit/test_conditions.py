@@ -11,9 +11,10 @@ import pytest
 
 from telegrambot_operator.api.models import TelegramBotStatus
 from telegrambot_operator.core.carrier import Admission
+from telegrambot_operator.core.contest import Contest, Held, Keeping
 from telegrambot_operator.core.evidence import ConflictKind
 from telegrambot_operator.core.observed import Bot, Failure, Later, Observed, TokenState, TokenView
-from telegrambot_operator.core.records import Pod
+from telegrambot_operator.core.records import Field, Pod
 from telegrambot_operator.core.strays_search import Crowd
 from telegrambot_operator.core.turn import Claim, Vanished
 from telegrambot_operator.core.webhooks import Hook
@@ -416,6 +417,21 @@ PINNED: Table = {
         world(deployment=pinned(replicas=2), failures=(ADMISSION,)),
         "False PatchDenied",
         ["replicas 2", "not on a Friday"],
+    ),
+    "a field manager keeps setting it": (
+        world(contest=Contest(keeping=Keeping("helm", frozenset({Field.REPLICAS}), at(60)))),
+        "True FieldManagerConflict",
+        ["one replica", "field manager helm keeps setting replicas", "docs/gitops.md"],
+    ),
+    "an operator before this one has said that somebody does": (
+        world(contest=Contest(said="field manager helm keeps setting replicas", said_until=at(60))),
+        "True FieldManagerConflict",
+        ["field manager helm keeps setting replicas"],
+    ),
+    "the lock is left out, since it would be taken out again": (
+        world(deployment=pinned(lock=None), contest=Contest(held=Held("helm", 2, claimed=True))),
+        "False FieldManagerConflict",
+        ["field manager helm", DEPLOYMENT, "deploy/admission", "docs/gitops.md"],
     ),
     "no Deployment": (world(deployment=None), "False DeploymentNotFound", [DEPLOYMENT]),
     "a token that may not be read": (

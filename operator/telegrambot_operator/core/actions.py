@@ -29,7 +29,7 @@ class KeepPod:
 
 @dataclass(frozen=True, slots=True)
 class PatchDeployment:
-    """Merge-patch a Deployment. `why` is an Event's sentence."""
+    """Merge-patch a Deployment. `why` is an Event's sentence; `quiet`: a condition tells of it already."""
 
     namespace: str
     deployment: str
@@ -37,6 +37,7 @@ class PatchDeployment:
     body: dict[str, Any]
     reason: str
     why: str
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

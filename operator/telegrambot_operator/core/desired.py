@@ -91,12 +91,22 @@ def replicas(spec: TelegramBotSpec, *, loses: bool) -> int:
     return 0 if spec.suspend or loses else 1
 
 
-def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int, *, shaped: int | None = None) -> Json:
+def pin_patch(
+    deployment: Deployment,
+    bot: Bot,
+    name: str | None,
+    count: int,
+    *,
+    shaped: int | None = None,
+    template: int | None = None,
+    leave_template: bool = False,
+) -> Json:
     """Return the merge patch that pins and locks the Deployment, or {} when nothing is missing.
 
-    `shaped` is the generation that our own last change of strategy or template ended at, if that is known.
+    `shaped` is the generation that our own last change of strategy or template ended at, and `template` the fingerprint
+    of the template that all its pods were last seen to be of, if those are known.
     With a list in it (the anti-affinity terms) it carries the resourceVersion that the list was read at. Replicas come
-    in a patch of their own, when strategy and template are right.
+    in a patch of their own, when strategy and template are right; with the strategy only where no rollout is due.
     """
     patch: Json = {}
     spec: Json = {}
@@ -104,16 +114,21 @@ def pin_patch(deployment: Deployment, bot: Bot, name: str | None, count: int, *,
         spec.update(PIN)
     if not is_ours(deployment, bot):
         patch["metadata"] = {"labels": {names.LABEL_NAME: names.label_value(bot.name)}}
-    template = template_of(deployment)
     gated = is_gated(bot.spec) and name is not None
-    if bot.adopts and not lock_in_force(template, name, gated=gated):
+    if bot.adopts and not leave_template and not lock_in_force(template_of(deployment), name, gated=gated):
         spec["template"] = _lock_patch(deployment, name, gated=gated)
         patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
-    if deployment.spec.replicas != count and not spec and may_be_scaled(deployment, shaped):
-        spec["replicas"] = count
+    no_rollout = "template" not in spec and template == fingerprint(deployment)
+    if deployment.spec.replicas != count and (not spec or no_rollout) and may_be_scaled(deployment, shaped):
         if count > deployment.spec.replicas:  # a pod will start: only from the template that this was decided on
             patch.setdefault("metadata", {})["resourceVersion"] = deployment.metadata.resource_version
+        spec["replicas"] = count
     return {**patch, **({"spec": spec} if spec else {})}
+
+
+def fingerprint(deployment: Deployment) -> int:
+    """Return a digest of the pod template as it stands. It means something within this process only."""
+    return hash(bytes(deployment.spec.template))
 
 
 def is_gated(spec: TelegramBotSpec | None) -> bool:

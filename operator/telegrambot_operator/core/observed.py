@@ -15,6 +15,7 @@ search ---------- who else has the token, once it was looked for
 failures -------- what could not be read or written, and why
 silence --------- what Telegram tells of processes on lost nodes, while it is listened to
 word ------------ what Telegram says of the bot: its username, its webhook, updates that pile up
+contest --------- who keeps undoing the pin
 held_back ------- forced deletes that have to wait: there are only so many in a minute
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 
 from ..api.models import TelegramBotSpec
 from .carrier import Admission
+from .contest import Contest
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
 from .silence import Silence
@@ -231,6 +233,7 @@ class Observed:
     word: Word | None = None
     held_back: Mapping[str, Later] = field(default_factory=dict)  # by uid of the pod
     admission: Admission = field(default_factory=Admission)
+    contest: Contest | None = None
     unlocked: str = ""  # a pod of the bot that the policies should have locked and did not
     autoscalers: tuple[str, ...] = ()
 

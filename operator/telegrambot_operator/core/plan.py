@@ -27,6 +27,7 @@ from . import desired
 from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, may_poll, overdue, overdue_at
 from .conflicts import Conflicts, conflicts, is_removable, question, strays_then
+from .contest import Contest
 from .deadline import hold_the_deadline, seconds_until_long
 from .entries import enter, leave, template_lock
 from .holds import Hold, identity_winner, may_not_act
@@ -122,7 +123,7 @@ def _guard(seen: Observed, bot: Bot, spec: TelegramBotSpec, now: datetime) -> Pl
     waits = [taken.waits.again_after] if taken.waits else []
     if (until_long := seconds_until_long(seen, now)) is not None and until_long > 0:
         waits.append(until_long)
-    waits += [answered.again_after, *(later.seconds for _, later in held_back)]
+    waits += [answered.again_after, _until_it_has_stopped(seen, now), *(later.seconds for _, later in held_back)]
     deadlines = [*waits, _next_deadline(seen, spec, stuck, now)]
     return Plan(
         actions=(*actions, *answered.actions),
@@ -162,7 +163,16 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
         yield _apply(bot, seen.identity, count, "Created", f"Deployment {bot.target} is created.")
         return
     lock = template_lock(seen, bot, spec, deployment)
-    body = desired.pin_patch(deployment, bot, lock, count, shaped=seen.shaped_generation)
+    contest = seen.contest or Contest()
+    body = desired.pin_patch(
+        deployment,
+        bot,
+        lock,
+        count,
+        shaped=seen.shaped_generation,
+        template=contest.template,
+        leave_template=contest.held is not None,
+    )
     if body:
         if deployment.spec.replicas > count == 1:
             yield from _keep(seen)
@@ -173,6 +183,7 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
             body=body,
             reason="Pinned",
             why=_pin_sentence(deployment, body),
+            quiet=contest.keeping is not None,
         )
     elif deployment.spec.replicas == count and lock == desired.lock_name(spec, seen.identity) and not bot.adopts:
         yield from _update(seen, bot, deployment, count)
@@ -338,6 +349,13 @@ def _delete_remains(seen: Observed) -> Iterator[Action]:
             state = pod.status.reason or pod.status.phase
             why = f"Pod {pod.name} ({state}) is deleted: the rollout could hang on it."
             yield DeletePod.of(pod, "RemainsDeleted", why)
+
+
+def _until_it_has_stopped(seen: Observed, now: datetime) -> float | None:
+    """Return the seconds until a field manager that does not do it again is no longer named."""
+    contest = seen.contest or Contest()
+    ends = (contest.keeping.until if contest.keeping else None, contest.said_until)
+    return min(((end - now).total_seconds() for end in ends if end is not None), default=None)
 
 
 def _next_deadline(

@@ -4,7 +4,9 @@ A field that is not named here is skipped while parsing: a pod takes about a kib
 dict takes. Field names are Kubernetes' own.
 """
 
+import sys
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -68,6 +70,99 @@ class Meta(Record, frozen=True):
     def controller(self) -> Owner | None:
         """The owner that controls this object, if any."""
         return next((owner for owner in self.owner_references if owner.controller), None)
+
+
+class Field(StrEnum):
+    """What of a Deployment is pinned."""
+
+    REPLICAS = "replicas"
+    STRATEGY = "strategy"
+    LOCK = "the lock"
+
+
+class Leaf(Record, frozen=True):
+    """A managed field. What lies below it does not matter."""
+
+
+class AntiAffinityFields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a pod's anti-affinity. The required terms are one field: a list that is replaced as a whole."""
+
+    required: Leaf | None = msgspec.field(default=None, name="f:requiredDuringSchedulingIgnoredDuringExecution")
+
+
+class AffinityFields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a pod's affinity."""
+
+    anti: AntiAffinityFields = msgspec.field(default=AntiAffinityFields(), name="f:podAntiAffinity")
+
+
+class PodSpecFields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a pod template's spec."""
+
+    affinity: AffinityFields = msgspec.field(default=AffinityFields(), name="f:affinity")
+
+
+class TemplateFields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a pod template."""
+
+    spec: PodSpecFields = msgspec.field(default=PodSpecFields(), name="f:spec")
+
+
+class StrategyFields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a strategy."""
+
+    type: Leaf | None = msgspec.field(default=None, name="f:type")
+
+
+class SpecFields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a Deployment's spec."""
+
+    replicas: Leaf | None = msgspec.field(default=None, name="f:replicas")
+    strategy: StrategyFields = msgspec.field(default=StrategyFields(), name="f:strategy")
+    template: TemplateFields = msgspec.field(default=TemplateFields(), name="f:template")
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """Managed fields of a Deployment, as far as they are pinned."""
+
+    spec: SpecFields = msgspec.field(default=SpecFields(), name="f:spec")
+
+    @property
+    def pinned(self) -> frozenset[Field]:
+        """Those that are pinned."""
+        found = {
+            Field.REPLICAS: self.spec.replicas,
+            Field.STRATEGY: self.spec.strategy.type,
+            Field.LOCK: self.spec.template.spec.affinity.anti.required,
+        }
+        return _SETS[frozenset(name for name, leaf in found.items() if leaf is not None)]
+
+
+_SUBSETS = [frozenset(each for at, each in enumerate(Field) if number >> at & 1) for number in range(2 ** len(Field))]
+_SETS = {each: each for each in _SUBSETS}  # so that thousands of Deployments share them
+
+
+class ManagedFields(Record, frozen=True):
+    """What one field manager has set (https://kubernetes.io/docs/reference/using-api/server-side-apply/)."""
+
+    manager: str = ""
+    time: str = ""
+    subresource: str = ""
+    fields: Fields = msgspec.field(default=Fields(), name="fieldsV1")
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """Which of the pinned fields a field manager has set last, and when it wrote last: RFC 3339, in whole seconds."""
+
+    manager: str
+    time: str
+    fields: frozenset[Field]
+
+
+class DeploymentMeta(Meta, frozen=True):
+    """A Deployment's metadata."""
+
+    managed_fields: tuple[ManagedFields, ...] = ()
 
 
 class ConditionRecord(Record, frozen=True):
@@ -257,11 +352,12 @@ class DeploymentStatus(Record, frozen=True):
 
 
 class Deployment(Record, frozen=True):
-    """A Deployment."""
+    """A Deployment. `claims` is what is kept of its managed fields."""
 
-    metadata: Meta
+    metadata: DeploymentMeta
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
+    claims: tuple[Claim, ...] = ()
 
     @property
     def name(self) -> str:
@@ -481,7 +577,16 @@ def parse_deployment(data: bytes) -> Deployment:
     deployment = _DEPLOYMENT.decode(data)
     spec = deployment.spec
     slim = msgspec.structs.replace(spec, selector=spec.selector.copy(), template=spec.template.copy())
-    return msgspec.structs.replace(deployment, spec=slim)
+    meta = msgspec.structs.replace(deployment.metadata, managed_fields=())
+    return msgspec.structs.replace(
+        deployment, metadata=meta, spec=slim, claims=_claims(deployment.metadata.managed_fields)
+    )
+
+
+def _claims(managed: tuple[ManagedFields, ...]) -> tuple[Claim, ...]:
+    """What others than this operator have set; what Kubernetes notes in a status is nobody's wish."""
+    others = (each for each in managed if each.manager != names.FIELD_MANAGER and each.subresource != "status")
+    return tuple(Claim(sys.intern(each.manager), each.time, each.fields.pinned) for each in others)
 
 
 def parse_node(data: bytes) -> Node:

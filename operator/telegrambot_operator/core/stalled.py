@@ -17,7 +17,7 @@ from .view import Verdict, View, duplicate_sentence, listed, no, token_problem, 
 
 Reported = tuple[Reason, str]
 Check = Callable[[View], Reported | None]
-FOR_A_PERSON = {Reason.PATCH_DENIED, Reason.AUTOSCALER_FOUND}
+FOR_A_PERSON = {Reason.PATCH_DENIED, Reason.AUTOSCALER_FOUND, Reason.FIELD_MANAGER_CONFLICT}
 PERSON_MUST_ACT = {Reason.WEBHOOK_ACTIVE, Reason.WEBHOOK_SET, Reason.INSIDE_POD, Reason.EXTERNAL_POLLER}
 
 
@@ -28,7 +28,9 @@ def stalled(view: View, pinned: Verdict, conflicted: Verdict) -> Verdict:
         another_bot_holds_the_identity,
         a_stuck_pod_is_held,
         nobody_can_tell_whose_turn_it_is,
-        lambda _: (pinned.reason, pinned.message) if pinned.reason in FOR_A_PERSON else None,
+        lambda _: (
+            (pinned.reason, pinned.message) if pinned.status == "False" and pinned.reason in FOR_A_PERSON else None
+        ),
         the_token_is_missing,
         a_request_was_refused,
         duplicates_are_left_alone,

@@ -7,6 +7,7 @@ from .carrier import note
 from .causes import cause_sentence
 from .classify import Death
 from .conflicts import Conflicts
+from .contested import keeps_setting, left_out
 from .entries import by_admission, in_force
 from .holds import identity_winner
 from .observed import FORCED_A_MINUTE, Failure, TokenState
@@ -81,6 +82,8 @@ def _lock_missing(view: View, spec: TelegramBotSpec, deployment: Deployment) -> 
     lock, seen = desired.lock_name(spec, view.seen.identity), view.seen
     if lock is None:
         return None
+    if (told := left_out(seen.contest, deployment.name)) and not by_admission(seen, view.bot):
+        return no(Reason.FIELD_MANAGER_CONFLICT, told)
     if seen.unlocked:
         return no(Reason.LOCK_MISSING, f"{seen.unlocked} was born without its lock{note(seen.admission)}")
     if desired.lock_in_force(template_of(deployment), lock, gated=desired.is_gated(spec)):
@@ -113,7 +116,16 @@ def _autoscaler_sentence(found: tuple[str, ...], deployment: Deployment) -> str:
 def _in_force(view: View, spec: TelegramBotSpec) -> Verdict:
     held = "replicas 0" if view.seen.deployment and view.seen.deployment.spec.replicas == 0 else "one replica"
     notes = f"{note(view.seen.admission)}{_token_note(view)}"
-    return yes(Reason.PINNED, f"Deployment {view.bot.target}: {held}, Recreate, {_lock_sentence(view, spec)}{notes}")
+    said = f"Deployment {view.bot.target}: {held}, Recreate, {_lock_sentence(view, spec)}{notes}"
+    if told := keeps_setting(view.seen.contest):
+        return yes(Reason.FIELD_MANAGER_CONFLICT, f"{said}; {told}")
+    return _repeated(view) or yes(Reason.PINNED, said)
+
+
+def _repeated(view: View) -> Verdict | None:
+    """What an operator before this one has said of a field manager: for a while only time can tell that it stopped."""
+    said = view.seen.contest.said if view.seen.contest else None
+    return yes(Reason.FIELD_MANAGER_CONFLICT, said) if said else None
 
 
 def _lock_sentence(view: View, spec: TelegramBotSpec) -> str:

@@ -144,7 +144,7 @@ class Executor:
         deployment = self._deployments.learn(data)
         if {"strategy", "template"} & set(action.body.get("spec") or ()):
             self._generations.shaped[deployment.metadata.uid] = deployment.metadata.generation
-        self._tell(bot, action.reason, action.why)
+        self._tell(None if action.quiet else bot, action.reason, action.why)
 
     async def _apply_deployment(self, bot: Bot | None, action: ApplyDeployment) -> bool:
         where = path(DEPLOYMENTS, action.namespace, action.deployment)

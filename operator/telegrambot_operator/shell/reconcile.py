@@ -26,6 +26,7 @@ from ..core.plan import Plan, plan
 from ..core.records import Autoscaler, Deployment, Pod, parse_autoscaler, parse_deployment, parse_pod
 from ..settings import Settings
 from .bots import Bots, Key
+from .contests import Contests
 from .execute import Executor
 from .health import Health, Passes
 from .history import History
@@ -120,6 +121,7 @@ class Guard:
         self.reporter = Reporter(kube, self.bots, metrics)
         self.turns = Turns(kube, settings.operator_namespace, settings.namespaces)
         self.pace = Pace()
+        self.contests = Contests()
         self.silences = Silences(telegram(), tokens, settings.silence_seconds, self.pods.store.by, self._want)
         self.words = Words(telegram(), tokens, self.turns.pods_of, self._want)
         self.strays = Strays(kube, tokens, settings.namespaces, self._want, self.queue.add_after)
@@ -310,7 +312,7 @@ class Guard:
         seen = await self.observer.observe(key, self._clock())
         held_back = self.pace.waits(pod.uid for pod in seen.pods)
         word = self.words.follow(key, ask(seen), seen.bot.status if seen.bot else {})
-        seen = replace(seen, search=self.strays.state(key), word=word)
+        seen = self.contests.follow(key, replace(seen, search=self.strays.state(key), word=word), self._clock())
         return replace(seen, held_back=held_back, silence=self.silences.state(key))
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:
