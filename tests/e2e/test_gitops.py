@@ -74,6 +74,12 @@ async def outcome(world: World) -> str:
     return "put back" if locks((await world.deployed())["spec"]) else ""
 
 
+async def disowned(world: World) -> bool:
+    """Whether the operator is noted for nothing of the Deployment's spec."""
+    entries = (await world.deployed())["metadata"]["managedFields"]
+    return not any(each["manager"] == "telegrambot-operator" and "f:spec" in each["fieldsV1"] for each in entries)
+
+
 async def uid(world: World) -> str:
     found: str = (await world.only_pod())["metadata"]["uid"]
     return found
@@ -163,6 +169,7 @@ async def test_with_the_policies_nothing_is_written_and_the_tools_see_no_differe
     """Of all tools in turn: each becomes a manager of the same Deployment, as when one is changed for another."""
     async with installed(bed), adopted(bed, ns, operate, pod=OWN_TERMS) as world:
         await world.by_admission()
+        await bed.until(lambda: disowned(world), what="the pin is the policies' alone")
         pod = await uid(world)
         for tool, (kind, more) in WITH_POLICIES.items():
             applier = kind(world, world.plain(**ROLLING), **more)
@@ -199,7 +206,7 @@ class Helm:
         manifest = merged(self.world.plain(**spec), {"metadata": {"annotations": {"release": version}}})
         (templates / "deployment.yaml").write_text(json.dumps(manifest))
         words = [str(program("helm")), "upgrade", "--install", "bot", str(self.folder), "--namespace", self.world.ns]
-        config = {"HELM_CACHE_HOME": str(self.folder), "KUBECONFIG": str(self.world.bed.cp.kubeconfig)}
+        config = {"HOME": str(self.folder.parent), "KUBECONFIG": str(self.world.bed.cp.kubeconfig)}
         done = await asyncio.create_subprocess_exec(*words, *options, env=config, stdout=PIPE, stderr=PIPE)
         _, said = await done.communicate()
         return said.decode() if done.returncode else ""
@@ -229,8 +236,23 @@ async def test_each_upgrade_with_helm_costs_one_write_and_no_pod(
         world.assert_never_two()
 
 
-async def test_helm_4_is_told_of_the_conflict_unless_the_chart_agrees(
+async def test_without_the_policies_helm_4_is_told_of_the_conflict_unless_the_chart_agrees(
     bed: Bed, ns: str, operate: Operate, tmp_path: Path
+) -> None:
+    world = await World.make(bed, ns, grace=3)
+    helm = Helm(world, tmp_path)
+    assert await helm.upgrade() == ""
+    await bed.apply(world.resource())
+    async with operate("--namespace", ns):
+        await world.settled()
+        assert 'conflict with "telegrambot-operator" using apps/v1' in await helm.upgrade(version="2", **ROLLING)
+        assert await helm.upgrade(version="3", **AGREES["spec"]) == ""
+        await world.settled()
+        world.assert_never_two()
+
+
+async def test_with_the_policies_helm_4_meets_no_conflict_and_changes_nothing_but_its_own(
+    bed: Bed, ns: str, operate: Operate, written: Written, tmp_path: Path
 ) -> None:
     world = await World.make(bed, ns, grace=3)
     helm = Helm(world, tmp_path)
@@ -238,12 +260,15 @@ async def test_helm_4_is_told_of_the_conflict_unless_the_chart_agrees(
     await bed.apply(world.resource())
     async with installed(bed), operate("--namespace", ns):
         await world.by_admission()
+        await bed.until(lambda: disowned(world), what="the pin is the policies' alone")
         pod = await uid(world)
-        assert 'conflict with "telegrambot-operator" using apps/v1' in await helm.upgrade(version="2", **ROLLING)
-        assert await helm.upgrade(version="3", **AGREES["spec"]) == ""
-        assert await helm.upgrade("--force-conflicts", version="4", **ROLLING) == ""
-        assert await helm.upgrade(version="5", **ROLLING) == ""  # it owns the fields now
+        assert await helm.upgrade(version="2", **ROLLING) == ""
+        before = written.writes_in(ns)
+        for number in range(3, 6):
+            assert await helm.upgrade(version=str(number), **ROLLING) == ""
+            assert (await world.deployed())["metadata"]["annotations"]["release"] == str(number)
         await world.by_admission()
+        assert written.writes_in(ns)[len(before) :] == []
         assert await uid(world) == pod
         world.assert_never_two()
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from telegrambot_operator.api.models import Lock
-from telegrambot_operator.core.actions import LabelPod, OpenPod, PatchDeployment, WriteTable
+from telegrambot_operator.core.actions import DisownPin, LabelPod, OpenPod, PatchDeployment, WriteTable
 from telegrambot_operator.core.carrier import Admission, Carrier, born_unlocked, carrier
 from telegrambot_operator.core.observed import Bot, Observed
 from telegrambot_operator.core.plan import Plan, plan
@@ -132,6 +133,27 @@ def test_it_is_let_go_before_the_number_changes() -> None:
     made = todo(telegram_bot(spec=adopts(suspend=True)), admission=policies())
     assert [type(each) for each in made.actions] == [WriteTable, PatchDeployment]
     assert written(made) == {DEPLOYMENT: f"{IDENTITY} Scheduler - {BOT}"}
+
+
+@pytest.mark.parametrize(
+    ("known", "admission", "disowned"),
+    [
+        ({}, policies(in_force=True), True),
+        ({}, policies(), False),
+        ({}, policies({**TABLE, DEPLOYMENT: ENTRY.replace(" 1 ", " - ")}, in_force=True), False),
+        ({}, policies(in_force=True, failed="pod bot-a"), False),
+        ({"manages": False}, policies(in_force=True), False),
+        ({"replicas": 2}, policies(in_force=True), False),
+    ],
+)
+def test_the_pin_has_no_manager_once_the_policies_hold_it(
+    known: dict[str, Any], admission: Admission, disowned: bool
+) -> None:
+    """Else a server-side apply that is not forced, as Helm 4 makes it, is refused whatever else it changes."""
+    facts = {"manages": True, **known}
+    found = msgspec.structs.replace(plain(replicas=facts.get("replicas", 1)), manages=facts["manages"])
+    made = todo(deployment=found, admission=admission)
+    assert any(isinstance(each, DisownPin) for each in made.actions) is disowned
 
 
 def test_a_deployment_that_is_not_there_yet_is_entered_with_its_number_of_pods() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from telegrambot_operator.core import desired
 from telegrambot_operator.core.contest import Contest
 from telegrambot_operator.core.contested import follow
 from telegrambot_operator.core.observed import Observed
@@ -299,6 +300,15 @@ def test_an_operator_that_starts_leaves_out_what_was_left_out(play: Play) -> Non
     assert (play.status, len(play.writes)) == (before, writes)
 
 
+def test_an_operator_that_starts_while_the_deployment_is_away_knows_it_too(play: Play) -> None:
+    fought(play)
+    before = play.status
+    away = world(telegram_bot(spec=play.spec, status=play.status), deployment=None)
+    play.contest = follow(None, away, at(play.seconds))
+    play.wait(10)
+    assert play.status == before
+
+
 def test_an_operator_that_starts_repeats_for_a_while_who_keeps_setting_it(play: Play) -> None:
     for _ in range(3):
         play.applied(**AGAIN)
@@ -320,6 +330,23 @@ def test_managed_fields_say_who_last_set_what() -> None:
     ]
     found = {each.manager: sorted(each.fields) for each in parsed(body).claims}
     assert found == {FLUX: ["replicas", "the lock"], "kubectl": ["replicas"]}
+
+
+def test_whether_we_are_noted_for_the_pin_and_how_that_ends() -> None:
+    body = deployment_body()
+    mark = {"f:metadata": {"f:labels": {"f:singleton.bot/name": {}}}}
+    ours = claim("telegrambot-operator", 2, "strategy", "replicas")
+    ours["fieldsV1"] |= mark
+    ours["fieldsV1"]["f:spec"].pop("f:selector")
+    body["metadata"]["managedFields"] = [claim(FLUX, 1, "replicas"), ours, claim("telegrambot-operator", 3, "strategy")]
+    assert parsed(body).manages
+    after = desired.disowned(body["metadata"]["managedFields"])
+    body["metadata"]["managedFields"] = after
+    assert not parsed(body).manages
+    assert after[0] == claim(FLUX, 1, "replicas")
+    assert after[1]["fieldsV1"] == mark
+    assert [each["manager"] for each in after] == [FLUX, "telegrambot-operator", "telegrambot-operator"]
+    assert desired.disowned([{"manager": "telegrambot-operator", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]) == []
 
 
 def test_a_bot_that_is_gone_or_on_hold_is_not_judged() -> None:

@@ -15,6 +15,7 @@ from telegrambot_operator.core.actions import (
     ApplyDeployment,
     ClaimTurn,
     DeletePod,
+    DisownPin,
     EmptyReplicaSet,
     FixWebhook,
     KeepPod,
@@ -61,6 +62,15 @@ LINES: list[tuple[Action, Decision]] = [
     (
         PatchDeployment("shop", "bot", "u2", {}, "Pinned", "Deployment bot: replicas 3 -> 1."),
         Decision("PatchDeployment", "Pinned", "Deployment bot: replicas 3 -> 1.", deployment="bot"),
+    ),
+    (
+        DisownPin("shop", "bot", "u2"),
+        Decision(
+            "DisownPin",
+            "HeldAtAdmission",
+            "The admission policies hold replicas and strategy: nobody who applies them meets a conflict with us.",
+            deployment="bot",
+        ),
     ),
     (
         ApplyDeployment("shop", "bot", {}, "Created", "Deployment bot is created."),

@@ -41,6 +41,15 @@ class PatchDeployment:
 
 
 @dataclass(frozen=True, slots=True)
+class DisownPin:
+    """Be noted no longer as the manager of a Deployment's replicas and strategy, which the admission policies hold."""
+
+    namespace: str
+    deployment: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyDeployment:
     """Create the Deployment that we own, or bring its template up to date, by server-side apply."""
 
@@ -138,6 +147,7 @@ Action = (
     | LabelPod
     | KeepPod
     | PatchDeployment
+    | DisownPin
     | ApplyDeployment
     | EmptyReplicaSet
     | DeletePod
@@ -154,6 +164,7 @@ _REQUESTS: dict[type[Action], tuple[str, str]] = {
     OpenPod: ("patch", "pods"),
     ClaimTurn: ("patch", "leases.coordination.k8s.io"),
     PatchDeployment: ("patch", "deployments.apps"),
+    DisownPin: ("patch", "deployments.apps"),
     ApplyDeployment: ("patch", "deployments.apps"),
     EmptyReplicaSet: ("patch", "replicasets.apps"),
     DeletePod: ("delete", "pods"),

@@ -37,15 +37,14 @@ def follow(before: Contest | None, seen: Observed, now: datetime) -> Contest:
     bot, deployment = seen.bot, seen.deployment
     if bot is None or bot.spec is None or deployment is None or may_not_act(seen, bot) is not None:
         return before or Contest()
-    contest = _met(before or _resumed(bot, deployment, now), seen, deployment)
-    contest = _tried_again(contest, bot, deployment)
-    if contest.said_until is not None and now >= contest.said_until:
-        contest = replace(contest, said="", said_until=None)
+    known = before if before is not None and before.wanted is not None else _resumed(bot, deployment, now)
+    contest = _met(known, seen, deployment)
+    contest = _tried_again(_said(contest, now), bot, deployment)
     wanted = _wanted(seen, bot, deployment)
     lacking = _lacking(bot, deployment, wanted)
     if wanted != contest.wanted:
-        held = contest.held if contest.wanted in {None, (not wanted[0], wanted[1])} else None
-        contest = replace(contest, wanted=wanted, held=held)
+        another_lock = contest.wanted is not None and contest.wanted[1] != wanted[1]
+        contest = replace(contest, wanted=wanted, held=None if another_lock else contest.held)
     elif contest.right and lacking - _left_alone(contest):
         contest = _undone(contest, lacking - _left_alone(contest), seen, deployment, now)
     contest = contest if Field.LOCK in lacking else replace(contest, held=None)
@@ -59,7 +58,14 @@ def _met(contest: Contest, seen: Observed, deployment: Deployment) -> Contest:
     status = deployment.status
     of_one_template = deployment.settled and status.updated_replicas >= status.replicas
     template = desired.fingerprint(deployment) if of_one_template else contest.template
-    return replace(contest, template=template, met=contest.met | _running(seen, deployment))
+    lost_one = any(Field.LOCK in each.fields for each in contest.undone)
+    met = contest.met if lost_one else frozenset()
+    return replace(contest, template=template, met=met if len(met) > 1 else met | _running(seen, deployment))
+
+
+def _said(contest: Contest, now: datetime) -> Contest:
+    over = contest.said_until is not None and now >= contest.said_until
+    return replace(contest, said="", said_until=None) if over else contest
 
 
 def _running(seen: Observed, deployment: Deployment) -> frozenset[str]:

@@ -7,6 +7,7 @@ from .actions import (
     ApplyDeployment,
     ClaimTurn,
     DeletePod,
+    DisownPin,
     EmptyReplicaSet,
     FixWebhook,
     KeepPod,
@@ -18,7 +19,7 @@ from .actions import (
 
 # All that a decision is called.
 DECISIONS = (
-    *("WriteLockTable", "PatchDeployment", "ApplyDeployment", "EmptyReplicaSet", "LabelPod", "KeepPod"),
+    *("WriteLockTable", "PatchDeployment", "DisownPin", "ApplyDeployment", "EmptyReplicaSet", "LabelPod", "KeepPod"),
     *("DeletePod", "ForceDeletePod", "ClaimTurn", "OpenPod", "SetWebhook", "DeleteWebhook"),
 )
 
@@ -38,7 +39,7 @@ class Decision:
 def decision(action: Action) -> Decision:
     """Return what is to be told of an action that has changed something."""
     match action:
-        case WriteTable() | PatchDeployment() | ApplyDeployment() | EmptyReplicaSet():
+        case WriteTable() | PatchDeployment() | DisownPin() | ApplyDeployment() | EmptyReplicaSet():
             return _of_deployment(action)
         case FixWebhook():
             return Decision("SetWebhook" if action.url else "DeleteWebhook", action.reason, action.why)
@@ -46,7 +47,9 @@ def decision(action: Action) -> Decision:
             return _of_pod(action)
 
 
-def _of_deployment(action: WriteTable | PatchDeployment | ApplyDeployment | EmptyReplicaSet) -> Decision:
+def _of_deployment(
+    action: WriteTable | PatchDeployment | DisownPin | ApplyDeployment | EmptyReplicaSet,
+) -> Decision:
     match action:
         case WriteTable():
             return Decision(
@@ -54,6 +57,9 @@ def _of_deployment(action: WriteTable | PatchDeployment | ApplyDeployment | Empt
             )
         case PatchDeployment():
             return Decision("PatchDeployment", action.reason, action.why, deployment=action.deployment)
+        case DisownPin():
+            why = "The admission policies hold replicas and strategy: nobody who applies them meets a conflict with us."
+            return Decision("DisownPin", "HeldAtAdmission", why, deployment=action.deployment)
         case ApplyDeployment():
             return Decision("ApplyDeployment", action.reason, action.why, deployment=action.deployment)
         case EmptyReplicaSet():

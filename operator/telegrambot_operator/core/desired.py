@@ -126,6 +126,21 @@ def pin_patch(
     return {**patch, **({"spec": spec} if spec else {})}
 
 
+def disowned(managed: Sequence[Json]) -> list[Json]:
+    """Return a Deployment's managed fields without ours of replicas and strategy."""
+    kept = []
+    for entry in json.loads(json.dumps(managed)):
+        if entry.get("manager") == names.FIELD_MANAGER:
+            spec = entry.get("fieldsV1", {}).get("f:spec", {})
+            spec.pop("f:replicas", None)
+            spec.pop("f:strategy", None)
+            if not spec:
+                entry.get("fieldsV1", {}).pop("f:spec", None)
+        if entry.get("fieldsV1") != {}:
+            kept.append(entry)
+    return kept
+
+
 def fingerprint(deployment: Deployment) -> int:
     """Return a digest of the pod template as it stands. It means something within this process only."""
     return hash(bytes(deployment.spec.template))

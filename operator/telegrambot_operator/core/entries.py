@@ -91,6 +91,12 @@ def in_force(seen: Observed, bot: Bot, spec: TelegramBotSpec) -> bool:
     return entry is not None and entry.identity == seen.identity and entry.lock is spec.lock
 
 
+def pinned_at_admission(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> bool:
+    """Return whether every API server holds the Deployment's strategy and this number of replicas by itself."""
+    held = seen.entry is not None and seen.entry.replicas == count
+    return by_admission(seen, bot) and held and seen.admission.in_force and in_force(seen, bot, spec)
+
+
 def template_lock(seen: Observed, bot: Bot, spec: TelegramBotSpec, deployment: Deployment) -> str | None:
     """Return the identity that the pod template should be locked on now, or None for no lock in it."""
     lock = None if by_admission(seen, bot) else desired.lock_name(spec, seen.identity)

@@ -24,12 +24,12 @@ from .. import names
 from ..api.models import Duplicates, StuckPolicy, TelegramBotSpec
 from ..names import EventReason, Reason
 from . import desired
-from .actions import Action, ApplyDeployment, DeletePod, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
+from .actions import Action, ApplyDeployment, DeletePod, DisownPin, EmptyReplicaSet, KeepPod, LabelPod, PatchDeployment
 from .classify import Death, Life, because, death, life, may_poll, overdue, overdue_at
 from .conflicts import Conflicts, conflicts, is_removable, question, strays_then
 from .contest import Contest
 from .deadline import hold_the_deadline, seconds_until_long
-from .entries import enter, leave, template_lock
+from .entries import enter, leave, pinned_at_admission, template_lock
 from .holds import Hold, identity_winner, may_not_act
 from .listening import Listen, heard_out, listen
 from .observed import Bot, Later, Observed
@@ -185,6 +185,8 @@ def _pin(seen: Observed, bot: Bot, spec: TelegramBotSpec, count: int) -> Iterato
             why=_pin_sentence(deployment, body),
             quiet=contest.keeping is not None,
         )
+    elif deployment.manages and pinned_at_admission(seen, bot, spec, count):
+        yield DisownPin(bot.namespace, deployment.name, deployment.metadata.uid)
     elif deployment.spec.replicas == count and lock == desired.lock_name(spec, seen.identity) and not bot.adopts:
         yield from _update(seen, bot, deployment, count)
 

@@ -352,12 +352,13 @@ class DeploymentStatus(Record, frozen=True):
 
 
 class Deployment(Record, frozen=True):
-    """A Deployment. `claims` is what is kept of its managed fields."""
+    """A Deployment. `claims` is what is kept of its managed fields; `manages`: whether we are noted for the pin."""
 
     metadata: DeploymentMeta
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
     claims: tuple[Claim, ...] = ()
+    manages: bool = False
 
     @property
     def name(self) -> str:
@@ -578,9 +579,15 @@ def parse_deployment(data: bytes) -> Deployment:
     spec = deployment.spec
     slim = msgspec.structs.replace(spec, selector=spec.selector.copy(), template=spec.template.copy())
     meta = msgspec.structs.replace(deployment.metadata, managed_fields=())
+    managed = deployment.metadata.managed_fields
     return msgspec.structs.replace(
-        deployment, metadata=meta, spec=slim, claims=_claims(deployment.metadata.managed_fields)
+        deployment, metadata=meta, spec=slim, claims=_claims(managed), manages=_manages(managed)
     )
+
+
+def _manages(managed: tuple[ManagedFields, ...]) -> bool:
+    ours = (each.fields.pinned for each in managed if each.manager == names.FIELD_MANAGER)
+    return any(fields & {Field.REPLICAS, Field.STRATEGY} for fields in ours)
 
 
 def _claims(managed: tuple[ManagedFields, ...]) -> tuple[Claim, ...]:

@@ -2,12 +2,16 @@
 
 import logging
 
+import msgspec
+
 from .. import names
+from ..core import desired
 from ..core.actions import (
     Action,
     ApplyDeployment,
     ClaimTurn,
     DeletePod,
+    DisownPin,
     EmptyReplicaSet,
     FixWebhook,
     KeepPod,
@@ -108,6 +112,8 @@ class Executor:
                 )
             case PatchDeployment():
                 await self._patch_deployment(bot, action)
+            case DisownPin():
+                await self._disown(action)
             case ApplyDeployment():
                 return await self._apply_deployment(bot, action)
             case EmptyReplicaSet():
@@ -145,6 +151,13 @@ class Executor:
         if {"strategy", "template"} & set(action.body.get("spec") or ()):
             self._generations.shaped[deployment.metadata.uid] = deployment.metadata.generation
         self._tell(None if action.quiet else bot, action.reason, action.why)
+
+    async def _disown(self, action: DisownPin) -> None:
+        where = path(DEPLOYMENTS, action.namespace, action.deployment)
+        meta = msgspec.json.decode(await self._kube.get(where))["metadata"]
+        known = {"uid": action.uid, "resourceVersion": meta["resourceVersion"]}
+        fields = desired.disowned(meta.get("managedFields") or [])
+        self._deployments.learn(await self._kube.patch(where, {"metadata": {**known, "managedFields": fields}}))
 
     async def _apply_deployment(self, bot: Bot | None, action: ApplyDeployment) -> bool:
         where = path(DEPLOYMENTS, action.namespace, action.deployment)
