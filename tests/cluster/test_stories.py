@@ -163,6 +163,8 @@ async def test_another_replica_takes_over_from_a_leader_that_is_killed(cluster: 
 
 
 async def test_all_examples_are_taken_and_answered(cluster: Cluster, ns: str) -> None:
+    """Without their pods: the images are nobody's, and a kubelet that pulls one lets no pod of it go for minutes."""
+    await cluster.kubectl("-n", ns, "create", "quota", "no-pods", "--hard=pods=0")
     await cluster.kubectl("-n", ns, "apply", "-f", str(EXAMPLES))
 
     async def answered() -> bool:
