@@ -40,7 +40,7 @@ async def test_a_bot_is_adopted_by_the_steps_of_the_page_and_given_back(bed: Bed
     steps = [each for each in commands("adopting.md") if "--log" not in each]
     world = await World.make(bed, ns)
     await bed.apply(world.plain())
-    await world.rested()
+    await bed.until(world.one_runs, what="a bot that runs by itself")
     manifest = bed.folder / f"{ns}.yaml"
     names = {"shop": ns, "telegrambot.yaml": str(manifest)}
 
