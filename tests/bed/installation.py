@@ -49,15 +49,12 @@ class Installation:
 
     async def install(self) -> Path:
         """Install it, and return the kubeconfig of its account."""
-        await self._bed.apply([_less(each, self._without) for each in self._objects()])
+        await self._bed.apply([_moved(_less(each, self._without), self._namespace) for each in manifests()])
         return await self._bed.cp.service_account_kubeconfig(self._namespace, NAME, seconds=4 * 3600)
 
     async def grant(self) -> None:
         """Give it every right from now on."""
-        await self._bed.apply([each for each in self._objects() if each["kind"].endswith("Role")])
-
-    def _objects(self) -> list[Object]:
-        return [_moved(each, self._namespace) for each in manifests()]
+        await self._bed.apply([_moved(each, self._namespace) for each in manifests() if each["kind"].endswith("Role")])
 
 
 def _moved(found: Object, namespace: str) -> Object:

@@ -23,7 +23,7 @@ OPERATOR = "system:serviceaccount:telegrambot-operator:telegrambot-operator"
 
 
 class Written:
-    """The audit log of one API server: the operator's requests, what it writes with the bodies, in a folder of ours."""
+    """The audit log of one API server: what operators ask for, and what they write, in a folder of ours."""
 
     def __init__(self, folder: Path) -> None:
         """The folder exists; the API server is started later, with `flags`."""
@@ -31,9 +31,14 @@ class Written:
         self._log = audit.log_in(folder)
 
     def flags(self) -> list[str]:
-        """The API server's flags that have it log all that the operator's ServiceAccount asks for."""
-        writes = {"level": "Request", "users": [OPERATOR], "verbs": ["create", "update", "patch", "delete"]}
-        return audit.flags(self._folder, [writes, {"level": "Metadata", "users": [OPERATOR]}])
+        """The API server's flags that have it log what ServiceAccounts write, but for Kubernetes' own controllers.
+
+        Of the operator's own account it logs all that it asks for.
+        """
+        controllers = {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]}
+        verbs = ["create", "update", "patch", "delete"]
+        writes = {"level": "Request", "userGroups": ["system:serviceaccounts"], "verbs": verbs}
+        return audit.flags(self._folder, [controllers, writes, {"level": "Metadata", "users": [OPERATOR]}])
 
     @property
     def requests(self) -> int:
@@ -41,9 +46,14 @@ class Written:
         return sum(b'"requestObject":' in line for line in self._lines())
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every request as the audit log has it (audit.k8s.io/v1 Event), a watch twice: at its begin and its end."""
+        """Every request of the operator's own account, as the audit log has it (audit.k8s.io/v1 Event).
+
+        A watch is there twice: when it began, and when it ended.
+        """
         for line in self._lines():
-            yield json.loads(line)
+            event = json.loads(line)
+            if event["user"]["username"] == OPERATOR:
+                yield event
 
     def writes_in(self, namespace: str) -> list[str]:
         """Return what was stored in a namespace, in order: "patch deployments test-1/telegram-bot"."""

@@ -166,6 +166,48 @@ async def test_an_object_stored_before_a_rule_existed(bed: Bed, ns: str, operate
         await world.settled()
 
 
+async def test_a_crd_that_is_older_than_the_operator(bed: Bed, ns: str, operate: Operate) -> None:
+    """The bot is guarded all the same, and what the CRD lacks is named, with what to do."""
+    world = await World.make(bed, ns)
+    crd = yaml.safe_load(CRD.read_text())
+    del crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["bot"]
+    try:
+        await bed.apply(crd)
+        async with operate() as operator:
+            await world.guarded()
+            await world.says("Ready", "True", "Running", text="is older than the operator and lacks status.bot: apply")
+            assert "bot" not in await world.status()
+            assert operator.log_text().count("older than the operator") == 1
+            assert_healthy(operator)
+    finally:
+        await bed.install_crd()
+    async with operate():
+        await bed.until(lambda: tells_of(world, "bot"), what="the status as a whole")
+        await world.settled()
+        assert "older" not in (await world.condition("Ready"))["message"]
+
+
+async def tells_of(world: World, field: str) -> bool:
+    return field in await world.status()
+
+
+async def test_a_namespace_that_is_deleted_under_it(bed: Bed, ns: str, operate: Operate) -> None:
+    """Whatever a namespace on its way out refuses, it is not asked for again and again, and nothing is left to tell."""
+    world = await World.make(bed, ns, adopt=False, grace=3)
+    rest = await World.make(bed, await bed.namespace())
+    async with operate() as operator:
+        await rest.guarded()
+        await world.guarded()
+        await bed.kubectl("delete", "namespace", ns, "--timeout=60s")
+        lines = operator.log_text().splitlines()
+        assert not [line for line in lines if "WARNING" in line or "ERROR" in line]
+        await rest.edit(suspend=True)
+        await rest.says("Ready", "False", "Suspended")
+        await rest.edit(suspend=False)
+        await rest.settled()
+        assert_healthy(operator)
+
+
 async def accepted(bed: Bed, resource: Object) -> bool:
     said = await bed.kubectl("apply", "-f", "-", stdin=json.dumps(resource), check=False)
     return "created" in said or "unchanged" in said

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.world import NAME, Operate, World, is_ready, stray
+from tests.e2e.world import NAME, Operate, World, another_deployment, is_ready, stray
 
 if TYPE_CHECKING:
     from tests.bed.bed import Bed
@@ -66,11 +66,7 @@ async def test_a_pod_of_another_controller_is_named_with_it(bed: Bed, ns: str, o
     async with operate():
         world = await World.make(bed, ns)
         await world.guarded()
-        copy = world.plain()
-        labels = {"app": "copy", "singleton.bot/bot": str(world.bot.id)}
-        copy["metadata"]["name"] = "copy"
-        copy["spec"]["selector"]["matchLabels"] = copy["spec"]["template"]["metadata"]["labels"] = labels
-        await bed.apply(copy)
+        await another_deployment(world)
         await world.says("Stalled", "True", "DuplicatePods", text="of ReplicaSet copy-")
         await world.kubectl("delete", "deployment", "copy")
         await world.settled()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
 
@@ -21,7 +20,14 @@ from tests.bed.installation import NAME as OPERATOR
 from tests.bed.installation import Installation, manifests
 from tests.bed.rights import Right
 from tests.bed.written import Written
-from tests.e2e.world import NAME, World, assert_healthy, force_delete, middle_of_a_rolling_update, stray
+from tests.e2e.world import (
+    World,
+    another_deployment,
+    assert_healthy,
+    force_delete,
+    middle_of_a_rolling_update,
+    stray,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,8 +35,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.bed, pytest.mark.timeout(600)]
 
-# Asked for within another request, by an admission plugin that many clusters have, so that no audit log shows it.
 ELECTION = ("--leader-elect", "--leader-elect-namespace=kube-system")
+# Asked for within another request, by an admission plugin that many clusters have, so that no audit log shows it.
 BLOCKING_OWNER = Right("update", "telegrambots.singleton.bot/finalizers")
 PLUGIN = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
 
@@ -50,6 +56,18 @@ async def test_every_right_that_is_granted_is_used_and_none_is_missing(tmp_path:
         granted = rights.granted(manifests(), OPERATOR)
         assert {str(each) for each in granted if not each.is_in(used)} == {str(BLOCKING_OWNER)}
         assert rights.refused(written.events()) == []
+        await _without_the_right_to_block_an_owners_deletion(bed)
+
+
+async def _without_the_right_to_block_an_owners_deletion(bed: Bed) -> None:
+    installation = Installation(bed, "second", without=[BLOCKING_OWNER])
+    world = await _world(bed, adopt=False)
+    kubeconfig = await installation.install()
+    async with bed.operator("--namespace", world.ns, kubeconfig=kubeconfig, env=installation.env):
+        await bed.apply(world.resource())
+        await world.says("Stalled", "True", text="blockOwnerDeletion")
+        await installation.grant()
+        await world.settled()
 
 
 async def tour(bed: Bed, kubeconfig: Path) -> None:
@@ -77,16 +95,18 @@ async def _hanging(world: World) -> None:
 
 
 async def _adopted(bed: Bed) -> None:
-    """A Deployment is adopted, a leftover of an unknown ReplicaSet removed, and the Deployment let go."""
+    """A Deployment is adopted, a pod made by hand removed, another's named, and the Deployment let go."""
     world = await _world(bed)
     await world.guarded()
-    gone_owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{NAME}-old", "uid": str(uuid4())}
-    await bed.kube.create("pods", world.ns, stray(world, ownerReferences=[gone_owner | {"controller": True}]))
+    await bed.apply(stray(world))
 
     async def gone() -> bool:
         return await bed.get("pod", "stray", world.ns) is None
 
-    await bed.until(gone, what="the leftover is gone")
+    await bed.until(gone, what="the pod made by hand is gone")
+    await another_deployment(world)
+    await world.says("Stalled", "True", "DuplicatePods", text="of ReplicaSet copy-")
+    await world.kubectl("delete", "deployment", "copy")
     await world.settled()
     await world.kubectl("delete", "tgbot", "shop")
 

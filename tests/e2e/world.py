@@ -298,6 +298,15 @@ def stray(world: World, node: str | None = None, **more: Any) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
+async def another_deployment(world: World) -> None:
+    """A Deployment whose pods have the bot's label: whose they are is looked up."""
+    copy = world.plain()
+    labels = {"app": "copy", "singleton.bot/bot": str(world.bot.id)}
+    copy["metadata"]["name"] = "copy"
+    copy["spec"]["selector"]["matchLabels"] = copy["spec"]["template"]["metadata"]["labels"] = labels
+    await world.bed.apply(copy)
+
+
 async def middle_of_a_rolling_update(world: World, replicas: int) -> None:
     """A rolling update that hangs with pods of two versions: the new one never becomes ready."""
     await world.bed.apply(world.plain(replicas=replicas))

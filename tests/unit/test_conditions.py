@@ -28,6 +28,7 @@ from tests.unit.worlds import (
     adopts,
     at,
     conflict,
+    denied,
     deployment,
     ended,
     ending,
@@ -52,11 +53,11 @@ from tests.unit.worlds import (
     world,
 )
 
-CANNOT_PATCH = Failure("patch", "deployments.apps", 403, 'User "op" cannot patch resource "deployments"')
-CANNOT_DELETE = Failure("delete", "pods", 403, 'User "op" cannot delete resource "pods"')
-CANNOT_LIST = Failure("list", "pods", 403, 'User "op" cannot list resource "pods"')
-CANNOT_READ_SECRETS = Failure("get", "secrets", 403, 'User "op" cannot get resource "secrets"')
-CANNOT_READ_LEASES = Failure("get", "leases.coordination.k8s.io", 403, 'User "op" cannot get resource "leases"')
+CANNOT_PATCH = denied("patch", "deployments.apps")
+CANNOT_DELETE = denied("delete", "pods")
+CANNOT_LIST = denied("list", "pods")
+CANNOT_READ_SECRETS = denied("get", "secrets")
+CANNOT_READ_LEASES = denied("get", "leases.coordination.k8s.io")
 ADMISSION = Failure("patch", "deployments.apps", 403, "admission webhook denied the request: not on a Friday")
 INVALID = Failure("patch", "deployments.apps", 422, "spec.template.spec.containers[0].image: Required value")
 UNWELL = Failure("patch", "pods", 500, "etcd is away")
@@ -200,7 +201,7 @@ READY: Table = {
         ["bot-a", "previous version"],
     ),
     "a Deployment that may not be read": (
-        world(deployment=None, failures=(replace(CANNOT_PATCH, verb="get", message="cannot get resource"),)),
+        world(deployment=None, failures=(denied("get", "deployments.apps"),)),
         "False Forbidden",
         ["get deployments.apps"],
     ),

@@ -36,6 +36,7 @@ from tests.unit.worlds import (
     adopts,
     at,
     bot_body,
+    denied,
     deployment,
     deployment_body,
     ended,
@@ -257,7 +258,7 @@ def tables(made: Plan) -> list[Any]:
 
 # --- Who may not act ------------------------------------------------------------------------------------------------
 
-FORBIDDEN = Failure("get", "deployments.apps", 403, 'User "op" cannot get resource "deployments"')
+FORBIDDEN = denied("get", "deployments.apps")
 UNANSWERED = Failure("get", "deployments.apps", 500, "etcd is away")
 OWNED = telegram_bot(spec=owns())
 WITHOUT_LOCK = telegram_bot(spec=adopts(lock="None"))

@@ -16,14 +16,14 @@ from telegrambot_operator.core.strays_search import Question, Search, Victim
 from telegrambot_operator.shell.kube import KubeError
 from telegrambot_operator.shell.strays import Strays
 from telegrambot_operator.shell.tokens import Tokens
-from tests.unit.worlds import DEPLOYMENT, IDENTITY, NAMESPACE, Json
+from tests.unit.worlds import DEPLOYMENT, IDENTITY, NAMESPACE, Json, denied
 
 TOKEN = "7301948265:AAE9xkQ2vTn0LwRzYb4mHc7sPd1uJg5oXyZ"
 KEY = (NAMESPACE, "shop-bot")
 HERE, EVERYWHERE = f"/api/v1/namespaces/{NAMESPACE}/pods", "/api/v1/pods"
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/shop-token"
 LOG = f"{HERE}/bot-a/log"
-DENIED = KubeError(403, "Forbidden", "no")
+DENIED = KubeError(403, "Forbidden", denied("list", "pods").message)
 AWAY = KubeError(500, "InternalError", "etcd is away")
 
 
@@ -153,7 +153,7 @@ async def test_where_not_even_the_own_namespace_may_be_listed_there_is_no_answer
     cluster = Cluster()
     cluster.answers[HERE] = DENIED
     found = await Desk(cluster).look(question())
-    assert found.problem == f"the operator may not list pods in namespace {NAMESPACE}: grant it that verb"
+    assert found.problem == f"pods could not be listed in namespace {NAMESPACE}: {denied('list', 'pods')}"
 
 
 @pytest.mark.parametrize("error", [DENIED, KubeError(404, "NotFound", "no such secret")], ids=["no right", "no Secret"])

@@ -14,7 +14,7 @@ from typing import Any
 
 from telegrambot_operator.core import conditions, understand
 from telegrambot_operator.core.evidence import ConflictKind, Finding
-from telegrambot_operator.core.observed import Bot, Observed, PodFinding, PodSpan, Rival, TokenState, TokenView
+from telegrambot_operator.core.observed import Bot, Failure, Observed, PodFinding, PodSpan, Rival, TokenState, TokenView
 from telegrambot_operator.core.plan import plan
 from telegrambot_operator.core.records import (
     Deployment,
@@ -465,3 +465,11 @@ def said(status: Json, kind: str) -> tuple[str, str, str]:
     """Return status, reason and message of a condition."""
     (found,) = [each for each in status["conditions"] if each["type"] == kind]
     return found["status"], found["reason"], found["message"]
+
+
+def denied(verb: str, resource: str, namespace: str = NAMESPACE) -> Failure:
+    """A request that the operator has no right to, in the API server's words."""
+    plural, _, group = resource.partition(".")
+    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+    told = f'{resource} is forbidden: User "op" cannot {verb} resource "{plural}" in API group "{group}" {where}'
+    return Failure(verb, resource, 403, told)

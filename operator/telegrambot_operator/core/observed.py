@@ -13,6 +13,7 @@ claim ----------- whose turn it is (`lock: Gate`)    ended --------- a holder th
 findings -------- 409s read so far                 spans --------- who was alive when, the recently dead included
 search ---------- who else has the token, once it was looked for
 failures -------- what could not be read or written, and why
+lacking --------- rights that were lacking when last asked for, of whatever part of the operator
 silence --------- what Telegram tells of processes on lost nodes, while it is listened to
 word ------------ what Telegram says of the bot: its username, its webhook, updates that pile up
 contest --------- who keeps undoing the pin
@@ -30,6 +31,7 @@ from .carrier import Admission
 from .contest import Contest
 from .evidence import Finding
 from .records import Deployment, Node, Pod, ReplicaSet
+from .rights import Lack, lack
 from .silence import Silence
 from .strays_search import Search
 from .table import Entry, parse
@@ -180,14 +182,19 @@ class Failure:
         return self.status in {400, 403, 422}
 
     @property
+    def lack(self) -> Lack | None:
+        """The right that the operator lacks, if that is why; a 403 is also what quotas and admission answer."""
+        return lack(self.message) if self.status == 403 else None
+
+    @property
     def lacks_right(self) -> bool:
-        """Whether the operator lacks the right; a 403 is also what quotas and admission answer."""
-        return self.status == 403 and f"cannot {self.verb} resource" in self.message
+        """Whether the operator lacks the right."""
+        return self.lack is not None
 
     def __str__(self) -> str:
         """One sentence for a person."""
-        if self.lacks_right:
-            return f"the operator may not {self.verb} {self.resource}: grant it that verb ({self.message})"
+        if self.lack is not None:
+            return str(self.lack)
         return f"{self.verb} {self.resource} {'was refused' if self.refused else 'failed'}: {self.message}"
 
 
@@ -224,6 +231,8 @@ class Observed:
     spans: tuple[PodSpan, ...] = ()
     search: Search | None = None
     failures: tuple[Failure, ...] = ()
+    lacking: tuple[Lack, ...] = ()
+    older: str = ""  # what the CRD in the cluster lacks of this operator's status, in a sentence
     log_problem: str = ""
     claim: Claim | None = None
     ended: Mapping[str, Vanished | None] = field(default_factory=dict)

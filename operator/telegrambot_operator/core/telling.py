@@ -6,6 +6,7 @@ from .asking import wanted_url
 from .conflicts import Conflicts
 from .deafness import gave_up, restarts
 from .remedy import Repairs
+from .rights import Lack, told
 from .view import Verdict, View, no
 from .webhooks import Hook, host_of, leading_to
 from .word import Word, waiting_sentence
@@ -137,6 +138,17 @@ def under_repair(view: View) -> str:
 
 def note(view: View) -> str:
     """Return what else is worth knowing of a bot that is well, as the end of a sentence."""
+    older = f"; {view.seen.older}" if view.seen.older else ""
+    return told(_lacking(view)) + older + _telegrams_note(view)
+
+
+def _lacking(view: View) -> set[Lack]:
+    """The rights that nothing else speaks of: the bot is served without them."""
+    elsewhere = {each.lack for each in view.seen.failures}
+    return {each for each in view.seen.lacking if each not in elsewhere and each.resource != "pods/log"}
+
+
+def _telegrams_note(view: View) -> str:
     spec, word = view.bot.spec, view.seen.word
     if spec is None or word is None:
         return ""

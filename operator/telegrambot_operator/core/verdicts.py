@@ -136,9 +136,10 @@ def _lock_sentence(view: View, spec: TelegramBotSpec) -> str:
 
 
 def _token_note(view: View) -> str:
-    if view.seen.token.state in {TokenState.FORBIDDEN, TokenState.UNREADABLE}:
-        return "; the bot's token cannot be read, so its identity is " + view.seen.identity
-    return ""
+    if view.seen.token.state not in {TokenState.FORBIDDEN, TokenState.UNREADABLE}:
+        return ""
+    why = next((f" ({each})" for each in view.seen.failures if each.resource == "secrets"), "")
+    return f"; the bot's token cannot be read, so its identity is {view.seen.identity}{why}"
 
 
 def _conflicted(view: View) -> Verdict:

@@ -270,7 +270,7 @@ class Informer(Generic[T]):
         self._problem[path] = error.message
         if error.reason != SILENT:
             self._moved[path] = time.monotonic() + delay
-        log.log(logging.WARNING if failures == 3 else logging.DEBUG, "%s: %s; trying again", path, error.message)
+        log.log(logging.WARNING if failures == 3 else logging.DEBUG, "%s: %s; trying again", path, error.sentence)
         await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  spreads retries, guards nothing
 
     async def _list(self, path: str) -> None:

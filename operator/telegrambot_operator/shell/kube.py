@@ -22,9 +22,11 @@ import msgspec
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
+from ..core.rights import Lack, lack
 from ..names import FIELD_MANAGER
 from .fence import Fence
 from .health import moved
+from .rights import Rights
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,16 @@ class KubeError(Exception):
         self.message = message
         self.retry_after = retry_after
         self.details = details or {}
+
+    @property
+    def lack(self) -> Lack | None:
+        """The right that is lacking, where that is why."""
+        return lack(self.message) if self.status == 403 else None
+
+    @property
+    def sentence(self) -> str:
+        """The message for a person: which right is lacking, where it says so."""
+        return str(self.lack or self.message)
 
 
 async def load_configuration(path: str | None) -> Configuration:
@@ -136,6 +148,7 @@ class Kube:
         self._api = ApiClient(configuration)
         self._reloaded = time.monotonic()
         self._reloading = asyncio.Lock()
+        self.rights = Rights()
 
     @classmethod
     async def connect(cls, path: str | None, told: Told = lambda *_: None) -> "Kube":
@@ -220,9 +233,18 @@ class Kube:
         finally:
             moved()
             self._told(*about(call.method, call.path), status, time.monotonic() - began)
-        if response.status >= 400:
-            raise _error(response.status, data, response.headers.get("Retry-After"))
+        self._judge(call, response, data)
         return data
+
+    def _judge(self, call: "_Call", response: aiohttp.ClientResponse, data: bytes = b"") -> None:
+        """Take in whether a request was allowed. Raises KubeError where the answer is an error."""
+        if response.status < 400:
+            self.rights.allowed(call.method, call.path, watch="watch" in (call.query or ()))
+            return
+        error = _error(response.status, data, response.headers.get("Retry-After"))
+        if response.status == 403:
+            self.rights.refused(error.message)
+        raise error
 
     async def _send(self, call: "_Call", timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         headers = {"Accept": call.accept, "Content-Type": call.content_type, "User-Agent": self.agent}
@@ -239,11 +261,11 @@ class Kube:
         """Open a watch and give its lines. Raises KubeError, also when the line is cut or silent."""
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
-            response = await self._send(_Call("GET", path, {**query, "watch": "1"}), timeout)
+            call = _Call("GET", path, {**query, "watch": "1"})
+            response = await self._send(call, timeout)
             self._told("watch", about("GET", path)[1], response.status, None)
             async with response:
-                if response.status >= 400:
-                    raise _error(response.status, await response.read(), response.headers.get("Retry-After"))
+                self._judge(call, response, await response.read() if response.status >= 400 else b"")
                 yield _lines(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._told("watch", about("GET", path)[1], 0, None)

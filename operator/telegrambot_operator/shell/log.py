@@ -108,10 +108,20 @@ def _error(record: logging.LogRecord) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split("\n"))
 
 
+def _is_no_attempt_of_kopf(record: logging.LogRecord) -> bool:
+    """Whether a record is worth a line: of each request that kopf tries again it would tell a dozen times.
+
+    What is wrong then is told by our own requests, once.
+    """
+    return not (record.name.startswith("kopf") and record.getMessage().startswith("Request attempt"))
+
+
 def to_stderr(form: str, *, verbose: bool) -> None:
     """Log to stderr from now on, as `text` or `json`; with `verbose` every step, and tracebacks."""
     handler = logging.StreamHandler()
     handler.setFormatter((_Objects if form == "json" else _Lines)(tracebacks=verbose))
+    if not verbose:
+        handler.addFilter(_is_no_attempt_of_kopf)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.ERROR)

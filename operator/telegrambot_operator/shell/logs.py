@@ -236,7 +236,7 @@ class LogReader:
         try:
             outcome = await self._read(target, target.tail)
         except KubeError as error:
-            problem += redact(error.message)
+            problem += redact(error.sentence)
         except Exception:
             log.exception("%s/%s: the log of pod %s could not be looked through", *target.key, target.tail.pod)
             problem += "an error of the operator's own, which its log tells"

@@ -24,6 +24,7 @@ from ..core.conflicts import seconds_left
 from ..core.observed import Bot, Failure, Observed
 from ..core.plan import Plan, plan
 from ..core.records import Autoscaler, Deployment, Pod, parse_autoscaler, parse_deployment, parse_pod
+from ..core.rights import Lack
 from ..settings import Settings
 from .bots import Bots, Key
 from .contests import Contests
@@ -74,6 +75,7 @@ class Guard:
         self._leads = False
         self.queue: WorkQueue[Key] = WorkQueue()
         self.passes = Passes(self.queue.oldest)
+        kube.rights.changed = self._right_changed
         self.bots = Bots(self._want)
         self.history = History()
         self.deployments: Informer[Deployment] = Informer(
@@ -156,6 +158,18 @@ class Guard:
             self._want(key)
         for deployment in self.deployments.store:
             self._deployment_changed(None, deployment)
+
+    def _right_changed(self, right: Lack, is_lacking: bool) -> None:
+        """Tell of a right that is missing, or granted; what a namespaced operator cannot have is not told."""
+        if self._namespaces and not right.namespace:
+            return
+        if is_lacking:
+            log.warning("%s", right)
+        else:
+            log.info("the operator may %s %s again", right.verb, right.resource)
+        for key in self.bots.all_keys():
+            if right.namespace in {"", key[0]}:
+                self._want(key)
 
     def _deployment_changed(self, before: Deployment | None, after: Deployment | None) -> None:
         if before is not None and after is None:
@@ -312,7 +326,9 @@ class Guard:
         seen = await self.observer.observe(key, self._clock())
         held_back = self.pace.waits(pod.uid for pod in seen.pods)
         word = self.words.follow(key, ask(seen), seen.bot.status if seen.bot else {})
-        seen = self.contests.follow(key, replace(seen, search=self.strays.state(key), word=word), self._clock())
+        lacking = self._kube.rights.lacking(key[0], cluster=not self._namespaces)
+        seen = replace(seen, search=self.strays.state(key), word=word, lacking=lacking, older=self.reporter.older)
+        seen = self.contests.follow(key, seen, self._clock())
         return replace(seen, held_back=held_back, silence=self.silences.state(key))
 
     async def _conclude(self, key: Key, seen: Observed, todo: Plan, failures: tuple[Failure, ...]) -> None:

@@ -197,9 +197,7 @@ class Strays:
 
 
 def _problem(error: KubeError, where: str) -> str:
-    if error.status == 403:
-        return f"the operator may not list pods {where}: grant it that verb"
-    return f"pods could not be listed: {error.message}"
+    return f"pods could not be listed {where}: {error.sentence}"
 
 
 # --- All namespaces ---------------------------------------------------------------------------------------------------

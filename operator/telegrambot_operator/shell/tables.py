@@ -112,7 +112,9 @@ class Tables:
     def view(self, bot: Bot | None, namespace: str) -> Admission:
         """Return what is known of the policies and the table, for one bot."""
         denied = self.tables.denied
-        problem = self._problems.get(namespace, "") or (f"its table cannot be read: {denied.message}" if denied else "")
+        problem = self._problems.get(namespace, "") or (
+            f"its table cannot be read: {denied.sentence}" if denied else ""
+        )
         watched = self._watched.get(bot.key) if bot else None
         return Admission(
             policies=frozenset(self._policies),
@@ -172,7 +174,7 @@ class Tables:
             data = await self._patch(where, action)
         except KubeError as error:
             if error.status not in {404, 409}:
-                self._problems[action.namespace] = f"the lock table cannot be written: {error.message}"
+                self._problems[action.namespace] = f"the lock table cannot be written: {error.sentence}"
             raise
         self._problems.pop(action.namespace, None)
         self.tables.learn(data)
