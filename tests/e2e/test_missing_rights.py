@@ -168,7 +168,7 @@ BY_ADMISSION = (lacking("create", "configmaps", kind="Pinned"), lacking("patch",
 # What belongs to no namespace is told by an operator of all namespaces: one of a few may have no right to it at all.
 EVERYWHERE = (
     Case(
-        tuple(each for each in granted(manifests(), OPERATOR) if ".admissionregistration" in each.resource),
+        tuple(sorted(each for each in granted(manifests(), OPERATOR) if ".admissionregistration" in each.resource)),
         everywhere=True,
     ),
     lacking("get", "nodes", kind="Stalled", deed=delete_the_running_pod, everywhere=True, **GATE),
