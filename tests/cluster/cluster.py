@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 INSTALL = Path(__file__).parents[2] / "deploy" / "install.yaml"
+ADMISSION = INSTALL.with_name("admission")
 NAME = "telegrambot-operator"  # of the operator's Deployment, its namespace, and the Lease of its election
 LEASE_NAMESPACE = "kube-system"
 PATIENCE = 240.0  # seconds; a node of kind counts as lost after 50, and statuses can be stale for 40
@@ -131,3 +132,8 @@ class Cluster(ABC):
         """What the operator's pods have logged."""
         select = ("-l", f"app.kubernetes.io/name={NAME}", "--prefix", "--tail=-1")
         return await self.kubectl("-n", NAME, "logs", *select, "--request-timeout=10s", check=False)
+
+    async def assert_no_token_logged(self) -> None:
+        """No token of a bot is in what the operator's pods have logged so far."""
+        logged = await self.logs()
+        assert [token for token in self.tokens if token in logged] == []

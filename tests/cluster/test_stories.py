@@ -162,6 +162,29 @@ async def test_another_replica_takes_over_from_a_leader_that_is_killed(cluster: 
     assert report.conflicts == ()
 
 
+@pytest.mark.usefixtures("policies")
+async def test_with_the_policies_nothing_restarts_and_an_apply_of_three_leaves_one(cluster: Cluster, ns: str) -> None:
+    story = await Story.begin(cluster, ns)
+    await story.deploy(story.template())
+    uid = await story.changed("", guarded=False)
+    await story.guard()
+
+    async def at_admission() -> bool:
+        pinned = (await story.conditions()).get("Pinned", {})
+        return pinned.get("status") == "True" and "at admission" in pinned["message"]
+
+    await cluster.until("it is pinned at admission", at_admission)
+    await story.deploy(story.template(), replicas=3)
+    spec = (await story.deployment())["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert await story.settled() == uid
+    await delete_the_pod(story)
+    await story.changed(uid)
+    report = await story.report()
+    assert report.overlaps_since() == []
+    assert report.conflicts == ()
+
+
 async def test_all_examples_are_taken_and_answered(cluster: Cluster, ns: str) -> None:
     """Without their pods: the images are nobody's, and a kubelet that pulls one lets no pod of it go for minutes."""
     await cluster.kubectl("-n", ns, "create", "quota", "no-pods", "--hard=pods=0")
@@ -185,6 +208,7 @@ async def test_uninstalling_lets_go_of_every_bot(cluster: Cluster, ns: str) -> N
         return all(each["metadata"]["namespace"] == ns for each in guarded)
 
     await cluster.until("the bots of other stories are gone", others_are_over)
+    await cluster.assert_no_token_logged()
     code, said = await cluster.command("release", "--all", "--stop", f"deployment/{OPERATOR}")
     assert code == 0, said
     await cluster.kubectl("delete", "-f", str(INSTALL), "-l", "app.kubernetes.io/component!=crd")
