@@ -24,7 +24,7 @@ from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from tests.bed.bed import Bed, Operator
@@ -112,17 +112,23 @@ class Replica:
 class Election:
     """An election with its Lease in one namespace, in which the operator's ServiceAccount may use it, and no other."""
 
-    def __init__(self, bed: Bed, rights: Path, ns: str, account: str = NAME) -> None:
-        """Use `election`. `rights` is the kubeconfig of the operator's ServiceAccount in namespace `account`."""
+    def __init__(
+        self, bed: Bed, rights: Path, ns: str, account: str = NAME, guards: Sequence[str] | None = None
+    ) -> None:
+        """Use `election`. `rights` is the kubeconfig of the operator's ServiceAccount in namespace `account`.
+
+        `guards` are the namespaces that are guarded: that of the Lease unless told otherwise, all where it is empty.
+        """
         self.bed = bed
         self.ns = ns
         self._rights = rights
         self._account = account
+        self._guards = [f"--namespace={each}" for each in ([ns] if guards is None else guards)]
 
     @asynccontextmanager
     async def start(self, installation: str = "here", *more: str, silence: int = 330) -> AsyncIterator[Replica]:
-        """A replica of an installation, that guards the namespace only. It is killed when the block ends."""
-        where = ("--leader-elect", "--leader-elect-namespace", self.ns, "--namespace", self.ns)
+        """A replica of an installation. It is killed when the block ends."""
+        where = ("--leader-elect", "--leader-elect-namespace", self.ns, *self._guards)
         async with Proxy.start(self._rights, self.bed.folder) as proxy, Telegram.start(self.bed.telegram.url) as relay:
             environment = {
                 "OPERATOR_NAMESPACE": installation,

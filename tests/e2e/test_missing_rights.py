@@ -171,11 +171,12 @@ EVERYWHERE = (
         tuple(sorted(each for each in granted(manifests(), OPERATOR) if ".admissionregistration" in each.resource)),
         everywhere=True,
     ),
+    lacking("get", "nodes", kind="Stalled", deed=delete_the_running_pod, everywhere=True, **GATE),
 )
 ELECTED = {"kind": "", "arguments": ("--leader-elect", "--leader-elect-namespace", "kube-system")}
 ELECTION = tuple(lacking(verb, LEASES, "kube-system", **ELECTED) for verb in ("get", "create", "patch"))
-# An admission plugin asks for the one, see test_rights.py; the other is needed while a node is lost.
-ELSEWHERE = {Right("update", f"{BOTS}/finalizers"), Right("get", "nodes")}
+# Nobody asks for it but an admission plugin: test_rights.py has it.
+ELSEWHERE = {Right("update", f"{BOTS}/finalizers")}
 BATCHES = [CASES[first : first + AT_ONCE] for first in range(0, len(CASES), AT_ONCE)]
 
 

@@ -117,7 +117,8 @@ class Rule:
 class Proxy:
     """`kubeconfig` is the operator's. `calls` are all that it made.
 
-    `answered` are the writes that the API server answered, with its status. `events` are the watch lines that reached
+    `answered` are the writes that the API server answered, with its status; `refused` is what it refused for lack of a
+    right, or of a valid token, reads too. `events` are the watch lines that reached
     the operator, bookmarks left out. `last_write` is when it last wrote, as of `time.monotonic`.
     """
 
@@ -126,6 +127,7 @@ class Proxy:
         self.kubeconfig = kubeconfig
         self.calls: list[Call] = []
         self.answered: list[tuple[Call, int]] = []
+        self.refused: list[Call] = []
         self.events: list[tuple[Call, bytes]] = []
         self.last_write = time.monotonic()
         self._server = server
@@ -205,13 +207,19 @@ class Proxy:
         """Refuse all connections, and break those that are open, until the block ends."""
         for site in list(self._runner.sites):
             await site.stop()
-        for connection in cast("web.Server", self._runner.server).connections:
-            if connection.transport is not None:
-                _abort(connection.transport)
+        self.cut()
         try:
             yield
         finally:
             await self._listen()
+
+    def cut(self, chosen: Callable[[], bool] = lambda: True) -> int:
+        """End the open connections by RST, each for which this is true, whatever goes on in it; returns how many."""
+        found = [each.transport for each in cast("web.Server", self._runner.server).connections]
+        struck = [each for each in found if each is not None and chosen()]
+        for transport in struck:
+            _abort(transport)
+        return len(struck)
 
     # Forwarding
 
@@ -242,6 +250,8 @@ class Proxy:
         async with self._session.request(
             request.method, self._server + request.raw_path, data=body or None, headers=headers
         ) as answer:
+            if answer.status in {401, 403}:
+                self.refused.append(call)
             if call.verb == "watch" and answer.status == 200:
                 return await self._stream(request, call, answer)
             content = await answer.read()

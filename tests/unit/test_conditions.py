@@ -691,6 +691,21 @@ STALLED: Table = {
         "True PodUnreachable",
         ["shop/old vanished", "nobody knows on which node", f"Lease telegrambot-{IDENTITY}"],
     ),
+    "a pod vanished, and its node may not be read": (
+        waits(claim=BEFORE, ended=MISSED, failures=(denied("get", "nodes", ""),)),
+        "True PodUnreachable",
+        ["node-1 could not be read; the operator may not get nodes cluster-wide: grant it that verb", "is off"],
+    ),
+    "a pod vanished from a node that does not answer, and something else may not be read": (
+        waits(claim=BEFORE, ended=MISSED, nodes=SILENT, failures=(denied("get", "pods"),)),
+        "True PodUnreachable",
+        ["node-1 does not answer; make sure that it is off"],
+    ),
+    "a pod hangs, and its node may not be read": (
+        world(pods=HUNG, failures=(denied("get", "nodes", ""),)),
+        "True PodUnreachable",
+        ["its node could not be read; the operator may not get nodes cluster-wide: grant it that verb", "is off"],
+    ),
     "a pod vanished, and time will tell": (
         waits(claim=BEFORE, ended=MISSED, nodes={"node-1": node()}),
         "False NotStalled",

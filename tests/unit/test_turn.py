@@ -134,7 +134,7 @@ CLOSED: dict[str, Closed] = {
     "the holder vanished, and its node could not be read": (
         vanished(nodes={}),
         Turn.UNKNOWN,
-        ["shop/old vanished", "nobody knows on which node"],
+        ["shop/old vanished", "its node node-1 could not be read"],
         10.0,
     ),
     "the holder vanished, and its node does not answer": (

@@ -69,7 +69,7 @@ def _held(pod: Pod, verdict: Death, spec: TelegramBotSpec, view: View) -> Report
     if verdict is Death.NODE_LOST and view.listens:
         return None
     reason = Reason.TERMINATING_POD_STILL_RUNNING if verdict is Death.ALIVE else Reason.POD_UNREACHABLE
-    told = _told(view) if verdict is Death.NODE_LOST else ""
+    told = _told(view) if verdict is Death.NODE_LOST else _unread(view) if verdict is Death.UNKNOWN else ""
     return reason, f"pod {where(pod, view)} hangs in Terminating: {because(verdict)}{told}; {_advice(verdict, spec)}"
 
 
@@ -82,6 +82,12 @@ def _told(view: View) -> str:
             return f", and Telegram does not tell ({view.silence.why if view.silence else ''})"
         case _:
             return ""
+
+
+def _unread(view: View) -> str:
+    """Say why a node could not be read, where the API server will not tell of it."""
+    refused = next((each for each in view.seen.failures if each.refused and each.resource == "nodes"), None)
+    return f"; {refused}" if refused else ""
 
 
 def _advice(verdict: Death, spec: TelegramBotSpec) -> str:
@@ -101,7 +107,7 @@ def nobody_can_tell_whose_turn_it_is(view: View) -> Reported | None:
     if waits is None or waits.turn is not Turn.UNKNOWN or view.listens:
         return None
     advice = f"make sure that it is off, then delete the node, or the Lease {names.lease(view.seen.identity)}"
-    return Reason.POD_UNREACHABLE, f"{waits.why}{_told(view)}; {advice}"
+    return Reason.POD_UNREACHABLE, f"{waits.why}{_told(view)}{_unread(view)}; {advice}"
 
 
 def the_token_is_missing(view: View) -> Reported | None:

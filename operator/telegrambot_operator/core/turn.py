@@ -134,7 +134,8 @@ def _after_a_vanished_one(claim: Claim, nodes: Mapping[str, Node | None], vanish
     if vanished is None:
         return Verdict(Turn.OPEN)
     if not claim.node or claim.node not in nodes:
-        why = f"pod {claim.pod} vanished and nobody knows on which node it ran"
+        unread = f", and its node {claim.node} could not be read"
+        why = f"pod {claim.pod} vanished{unread if claim.node else ' and nobody knows on which node it ran'}"
         return Verdict(Turn.UNKNOWN, why, again_after=ORPHANED_SECONDS)
     node = nodes[claim.node]
     if node is None or node.out_of_service or (vanished.silent and not node.ready):
