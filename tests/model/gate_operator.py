@@ -29,6 +29,7 @@ from telegrambot_operator.shell.fence import Fence
 from telegrambot_operator.shell.history import History
 from telegrambot_operator.shell.kube import Kube, KubeError
 from telegrambot_operator.shell.reconcile import Guard
+from telegrambot_operator.shell.rights import Rights
 from tests.model.gate_memory import Answer, Executing, Known, Missed, Noted, Observing, Operator, Task
 from tests.model.gate_world import NEVER, Node, Seen, Shows
 from tests.unit import worlds
@@ -217,6 +218,9 @@ class _Kube:
     """Takes the place of `shell/kube.py`: hands each request out, and waits. What it does not know does not exist."""
 
     fence = Fence()
+
+    def __init__(self) -> None:
+        self.rights = Rights()
 
     async def get(self, path: str, query: Mapping[str, str] | None = None, **_: Any) -> bytes:
         return await self._ask("GET", path, query, None)

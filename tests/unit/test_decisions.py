@@ -30,6 +30,7 @@ from telegrambot_operator.shell.fence import Fence
 from telegrambot_operator.shell.log import _Lines, _Objects, decided
 from telegrambot_operator.shell.metrics import Metrics
 from telegrambot_operator.shell.reconcile import Guard
+from telegrambot_operator.shell.rights import Rights
 
 if TYPE_CHECKING:
     from telegrambot_operator.shell.kube import Kube
@@ -159,7 +160,8 @@ def test_a_token_is_in_no_field(formatter: logging.Formatter, name: str, caplog:
 
 def test_each_is_counted_and_a_forced_delete_by_its_proof() -> None:
     metrics = Metrics()
-    guard = Guard(cast("Kube", SimpleNamespace(fence=Fence())), Settings(None, (), "", verbose=False), metrics=metrics)
+    kube = SimpleNamespace(fence=Fence(), rights=Rights())
+    guard = Guard(cast("Kube", kube), Settings(None, (), "", verbose=False), metrics=metrics)
     for action in (DELETE, FORCED, FORCED):
         guard.executor._decided(("shop", "bot"), action)
     value = metrics.registry.get_sample_value
