@@ -9,18 +9,16 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from kubernetes.aio.config import ConfigException
-from yaml import YAMLError
-
 from . import settings as configuration
 from .core.redact import redact
 from .names import FIELD_MANAGER
 from .settings import SettingError, Settings
 from .shell import gauges, watch
+from .shell.credentials import UNREADABLE, namespace_of_context
 from .shell.doctor import Doctor, Kind, Target
 from .shell.doctor_log import DoctorLog
 from .shell.health import Health
-from .shell.kube import Kube, Told, namespace_of_context
+from .shell.kube import Kube, Told
 from .shell.leader import Elector, Leadership, Terms, identity
 from .shell.letgo import Release, Scope
 from .shell.listen import CannotListenError, Listener
@@ -275,7 +273,7 @@ def _namespaces(settings: Settings) -> tuple[str, ...]:
         return settings.namespaces
     try:
         return (namespace_of_context(settings.kubeconfig),)
-    except _NO_KUBECONFIG as error:
+    except UNREADABLE as error:
         raise SettingError(_unusable(error)) from None
 
 
@@ -286,10 +284,6 @@ def _scope(options: argparse.Namespace, settings: Settings) -> Scope:
     return Scope(
         name, namespaces, settings.operator_namespace, options.now, dry_run=options.dry_run, patience=options.timeout
     )
-
-
-# What kubernetes.aio raises on a file that is no kubeconfig.
-_NO_KUBECONFIG = (ConfigException, YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError)
 
 
 def _unusable(error: Exception) -> str:
@@ -320,7 +314,7 @@ async def _with_kube(
     """Do the work with a connection to the cluster. Returns its exit code, 2 where there is none to be had."""
     try:
         kube = await Kube.connect(settings.kubeconfig, told)
-    except _NO_KUBECONFIG as error:
+    except UNREADABLE as error:
         return _wrong(_unusable(error))
     try:
         return await work(kube)
@@ -355,6 +349,7 @@ async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings, metr
         "following the cluster": guard.follow(warm.set),
         "watching TelegramBots": _watch(guard, kube, settings, stop, warm),
         "leading": lead(),
+        "keeping the credentials fresh": kube.keep_fresh(),
     }
     tasks = [asyncio.create_task(part) for part in parts.values()]
     for what, task in zip(parts, tasks, strict=True):
@@ -391,7 +386,7 @@ async def _watch(guard: Guard, kube: Kube, settings: Settings, stop: asyncio.Eve
 
     await warm.wait()  # kopf looks for the resource once, when it starts: by now it is known to exist
     handlers = watch.registry(lambda: kube.configuration, seen)
-    await watch.serve(handlers, settings.namespaces, stop, lambda: _stop_on_signals(stop))
+    await watch.serve(handlers, settings.namespaces, stop, lambda: _stop_on_signals(stop), kube.renewed)
     stop.set()
 
 

@@ -251,7 +251,7 @@ class Informer(Generic[T]):
     async def _failed(self, path: str, error: KubeError) -> None:
         if error.status in {400, 410} or error.reason == "Expired":
             self._at[path] = ""
-        if error.status == 401:
+        if error.wants_credentials:
             await self._kube.reload()
         if error.status == 403:
             self._note(path, error)

@@ -12,18 +12,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
-from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
 from ..core.rights import Lack, lack
 from ..names import FIELD_MANAGER
+from . import credentials
 from .fence import Fence
 from .health import moved
 from .rights import Rights
@@ -40,12 +38,14 @@ CONNECT_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 3.0
 # A watch gets a bookmark about once a minute (https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks).
 SILENCE_SECONDS = 150.0
+# How often credentials are read again where nothing has changed in their files: a plugin may have others to give.
 RELOAD_SECONDS = 5.0
-SERVICE_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
+LOOK_SECONDS = 5.0
 
 # Where nothing at all came back over a connection: not even a refusal.
 SILENT = "Silent"
+# Where the API server shows a certificate that the CA in use has not signed: both may have been renewed.
+UNTRUSTED = "Untrusted"
 
 
 class KubeError(Exception):
@@ -62,6 +62,11 @@ class KubeError(Exception):
         self.details = details or {}
 
     @property
+    def wants_credentials(self) -> bool:
+        """Whether other credentials may help: they may lie in their files already."""
+        return self.status == 401 or self.reason == UNTRUSTED
+
+    @property
     def lack(self) -> Lack | None:
         """The right that is lacking, where that is why."""
         return lack(self.message) if self.status == 403 else None
@@ -70,18 +75,6 @@ class KubeError(Exception):
     def sentence(self) -> str:
         """The message for a person: which right is lacking, where it says so."""
         return str(self.lack or self.message)
-
-
-async def load_configuration(path: str | None) -> Configuration:
-    """Return a client configuration from a kubeconfig, or from the pod's service account where path is None."""
-    configuration: Configuration = Configuration()
-    if path is None:
-        kubeconfig.load_incluster_config(client_configuration=configuration)
-    else:
-        await kubeconfig.load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
-    _use_proxy_of_the_environment(configuration)
-    configuration.trace_configs = [_looks_before_it_sends()]
-    return configuration
 
 
 # What has to hold when a request goes out. Raises KubeError where it does not.
@@ -98,22 +91,6 @@ def _looks_before_it_sends() -> aiohttp.TraceConfig:
     trace.on_connection_reuseconn.append(look)
     trace.on_connection_create_end.append(look)
     return trace
-
-
-def namespace_of_context(path: str | None) -> str:
-    """Return the namespace of the kubeconfig's current context, or of the pod where path is None."""
-    if path is None:
-        return SERVICE_NAMESPACE.read_text().strip()
-    _, current = kubeconfig.list_kube_config_contexts(config_file=path)
-    return str(current["context"].get("namespace") or "default")
-
-
-def _use_proxy_of_the_environment(configuration: Configuration) -> None:
-    """Look the environment's proxy up once; aiohttp would do so, in a thread, for every single request."""
-    address = urlsplit(configuration.host)
-    if not configuration.proxy and not proxy_bypass(address.hostname or ""):
-        configuration.proxy = getproxies().get(address.scheme)
-    configuration.client_session_kwargs = {"trust_env": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +118,23 @@ class Kube:
 
     agent = FIELD_MANAGER
 
-    def __init__(self, path: str | None, configuration: Configuration, told: Told = lambda *_: None) -> None:
+    def __init__(self, path: str | None, found: credentials.Credentials, told: Told = lambda *_: None) -> None:
         self._told = told
         self._path = path
         self.fence = Fence()
-        self._api = ApiClient(configuration)
+        self._credentials = found
+        self._api = _client(found)
+        self._renewals = 0
+        self._renewed = asyncio.Event()
         self._reloaded = time.monotonic()
         self._reloading = asyncio.Lock()
+        self._complaint = ""
         self.rights = Rights()
 
     @classmethod
     async def connect(cls, path: str | None, told: Told = lambda *_: None) -> "Kube":
         """Return a client for the kubeconfig, or for the service account. Makes no request yet."""
-        return cls(path, await load_configuration(path), told)
+        return cls(path, await credentials.read(path), told)
 
     @property
     def configuration(self) -> Configuration:
@@ -195,7 +176,10 @@ class Kube:
         accept: str = "application/json",
         seconds: float = REQUEST_SECONDS,
     ) -> bytes:
-        """Return the body of the answer. Raises KubeError; a 401 reads the credentials again and tries once more."""
+        """Return the body of the answer. Raises KubeError.
+
+        Where other credentials may help they are read again, and if they are others it is tried once more.
+        """
         call = _Call(method, path, query, body, content_type, accept)
         if method == "GET":
             return await self._answered(call, seconds)
@@ -214,10 +198,11 @@ class Kube:
 
     async def _answered(self, call: "_Call", seconds: float) -> bytes:
         timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
+        used = self._renewals
         try:
             return await self._once(call, timeout)
         except KubeError as error:
-            if error.status != 401 or not await self.reload():
+            if not error.wants_credentials or not await self.reload(used):
                 raise
             return await self._once(call, timeout)
 
@@ -271,20 +256,75 @@ class Kube:
             self._told("watch", about("GET", path)[1], 0, None)
             raise _unanswered(error, "the watch broke off") from None
 
-    async def reload(self) -> bool:
-        """Read the credentials again, as after a 401. Returns False when that failed or was done a moment ago."""
+    # --- Credentials ------------------------------------------------------------------------------------------------
+
+    async def keep_fresh(self) -> None:
+        """Read the credentials again whenever their files have changed, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Read the credentials again if their files have changed."""
+        if self._credentials.changed():
+            await self.reload(self._renewals)
+
+    async def renewed(self) -> None:
+        """Wait until other credentials are in use than now."""
+        await self._renewed.wait()
+
+    async def reload(self, used: int | None = None) -> bool:
+        """Read the credentials again, as after a 401. Returns whether others are in use than were for the request.
+
+        `used`: how many times they had been renewed when it was sent, if not now.
+        """
+        used = self._renewals if used is None else used
         async with self._reloading:
-            if time.monotonic() - self._reloaded < RELOAD_SECONDS:
-                return False
-            self._reloaded = time.monotonic()
-            try:
-                fresh = ApiClient(await load_configuration(self._path))
-            except (kubeconfig.ConfigException, OSError, ValueError) as error:
-                log.warning("credentials could not be read again: %s", type(error).__name__)
-                return False
-            old, self._api = self._api, fresh
+            if used == self._renewals and self._worth_reading():
+                self._reloaded = time.monotonic()
+                await self._read()
+            return used != self._renewals
+
+    def _worth_reading(self) -> bool:
+        return self._credentials.changed() or time.monotonic() - self._reloaded >= RELOAD_SECONDS
+
+    async def _read(self) -> None:
+        try:
+            fresh = await credentials.read(self._path)
+            old, self._api = self._api, self._client_for(fresh)
+        except credentials.UNREADABLE as error:
+            self._complain(type(error).__name__)
+            return
+        others = old is not self._api or fresh.token != self._credentials.token
+        self._credentials, self._complaint = fresh, ""
+        if old is not self._api:
             asyncio.get_running_loop().call_later(REQUEST_SECONDS, lambda: asyncio.ensure_future(old.close()))
-            return True
+        if others:
+            self._announce()
+
+    def _client_for(self, fresh: credentials.Credentials) -> ApiClient:
+        """Return a client for these: the one in use where another token is all, so that no watch breaks off."""
+        if fresh.connection != self._credentials.connection:
+            return _client(fresh)
+        self.configuration.api_key = fresh.configuration.api_key
+        self.configuration.refresh_api_key_hook = fresh.configuration.refresh_api_key_hook
+        return self._api
+
+    def _announce(self) -> None:
+        log.info("the credentials for the API server have changed; the new ones are in use")
+        self._renewals += 1
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    def _complain(self, why: str) -> None:
+        level = logging.DEBUG if why == self._complaint else logging.WARNING
+        log.log(level, "credentials could not be read again: %s", why)
+        self._complaint = why
+
+
+def _client(found: credentials.Credentials) -> ApiClient:
+    found.configuration.trace_configs = [_looks_before_it_sends()]
+    return ApiClient(found.configuration)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -309,8 +349,15 @@ class _StatusBody(msgspec.Struct):
 
 def _unanswered(error: Exception, what: str) -> KubeError:
     """Return the error for a request without an answer: a server that cannot be connected to is down, not silent."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return KubeError(0, UNTRUSTED, f"{what}: {_why_untrusted(error.certificate_error)}")
     silent = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError)
     return KubeError(0, SILENT if silent else "NoAnswer", f"{what} ({type(error).__name__})")
+
+
+def _why_untrusted(error: Exception) -> str:
+    why = getattr(error, "verify_message", "") or type(error).__name__
+    return f"its certificate is not trusted ({why}); renew the CA where the operator's credentials are, if that is old"
 
 
 def _error(status: int, data: bytes, retry_after: str | None) -> KubeError:
