@@ -128,6 +128,8 @@ class Story:
         """The same, once it is another pod than the one with this uid."""
 
         async def at_rest() -> str:
+            if not await self.kubectl("get", f"deployment/{NAME}", "--ignore-not-found", "-o", "name"):
+                return ""
             deployment, pods = await self.deployment(), await self.pods()
             acted = deployment["status"].get("observedGeneration", 0) >= deployment["metadata"]["generation"]
             alone = len(pods) == 1 and is_ready(pods[0]) and deployment["spec"]["replicas"] == 1
