@@ -150,6 +150,19 @@ def test_each_apply_costs_one_write_of_replicas_and_strategy_at_once(play: Play)
         assert play.writes[-1]["spec"] == {"replicas": 1, "strategy": {"type": "Recreate", "rollingUpdate": None}}
 
 
+def test_another_lock_in_the_telegrambot_is_nobodys_undoing(play: Play) -> None:
+    for lock in ("Gate", "Scheduler", "Gate", "Scheduler"):
+        play.spec = {**play.spec, "lock": lock}
+        play.generation += 1
+        play.seconds += 10
+        play.look()
+        play.pod += "a"
+        play.settle()
+        assert play.says() == QUIET
+        assert play.contest is not None
+        assert play.contest.undone == ()
+
+
 def test_with_another_image_in_it_the_replicas_come_after_the_rollout_has_begun(play: Play) -> None:
     play.applied(**AGAIN, template={"spec": {"containers": [{"name": "bot", "image": "shop/bot:2"}]}})
     assert [sorted(each["spec"]) for each in play.writes] == [["strategy"], ["replicas"]]

@@ -5,6 +5,9 @@ from datetime import datetime
 
 from .records import Field
 
+# Replicas, the identity that the template is locked on if it is, and whether its pods are born with the gate.
+Wanted = tuple[int, str | None, bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
@@ -46,12 +49,12 @@ class Held:
 class Contest:
     """What is remembered of one Deployment.
 
-    `wanted`: replicas and lock of the last look; `right`: whether it was so then. `template`: a digest of the template
+    `wanted`: what was wanted at the last look; `right`: whether it was so then. `template`: a digest of the template
     that all its pods were last seen to be of. `met`: the pods that ran since the lock was last taken out, by uid.
     `said`: what an operator before this one has said of it, and until when that is repeated.
     """
 
-    wanted: tuple[int, str | None] | None = None
+    wanted: Wanted | None = None
     right: bool = False
     template: int | None = None
     met: frozenset[str] = frozenset()

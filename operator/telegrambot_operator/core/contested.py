@@ -17,7 +17,7 @@ from itertools import pairwise
 from ..names import ConditionType, Reason
 from . import desired
 from .classify import may_poll
-from .contest import Contest, Held, Keeping, Undoing
+from .contest import Contest, Held, Keeping, Undoing, Wanted
 from .entries import template_lock
 from .holds import identity_winner, may_not_act
 from .observed import Bot, Observed
@@ -41,9 +41,9 @@ def follow(before: Contest | None, seen: Observed, now: datetime) -> Contest:
     contest = _met(known, seen, deployment)
     contest = _tried_again(_said(contest, now), bot, deployment)
     wanted = _wanted(seen, bot, deployment)
-    lacking = _lacking(bot, deployment, wanted)
+    lacking = _lacking(deployment, wanted)
     if wanted != contest.wanted:
-        another_lock = contest.wanted is not None and contest.wanted[1] != wanted[1]
+        another_lock = contest.wanted is not None and contest.wanted[1:] != wanted[1:]
         contest = replace(contest, wanted=wanted, held=None if another_lock else contest.held)
     elif contest.right and lacking - _left_alone(contest):
         contest = _undone(contest, lacking - _left_alone(contest), seen, deployment, now)
@@ -72,16 +72,16 @@ def _running(seen: Observed, deployment: Deployment) -> frozenset[str]:
     return frozenset(pod.uid for pod in seen.pods if may_poll(pod) and belongs(pod, deployment))
 
 
-def _wanted(seen: Observed, bot: Bot, deployment: Deployment) -> tuple[int, str | None]:
+def _wanted(seen: Observed, bot: Bot, deployment: Deployment) -> Wanted:
     if bot.spec is None:
-        return 0, None
+        return 0, None, False
     count = desired.replicas(bot.spec, loses=identity_winner(seen, bot) is not None)
-    return count, template_lock(seen, bot, bot.spec, deployment) if bot.adopts else None
+    lock = template_lock(seen, bot, bot.spec, deployment) if bot.adopts else None
+    return count, lock, desired.is_gated(bot.spec) and lock is not None
 
 
-def _lacking(bot: Bot, deployment: Deployment, wanted: tuple[int, str | None]) -> frozenset[Field]:
-    count, lock = wanted
-    gated = desired.is_gated(bot.spec) and lock is not None
+def _lacking(deployment: Deployment, wanted: Wanted) -> frozenset[Field]:
+    count, lock, gated = wanted
     right = {
         Field.REPLICAS: deployment.spec.replicas == count,
         Field.STRATEGY: deployment.spec.strategy.type == "Recreate",
