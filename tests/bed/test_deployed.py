@@ -27,13 +27,14 @@ ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def deployment(**container: Any) -> Object:
-    """The operator's Deployment, as short as it can be."""
+    """The operator's Deployment, as short as its namespace lets it be: Pod Security `restricted` is enforced there."""
     labels = {"app.kubernetes.io/name": NAME}
+    image = f"registry.example.com/x/{NAME}:1.2.3"
+    limits = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     pod = {
         "serviceAccountName": NAME,
-        "containers": [
-            {"name": "operator", "image": f"registry.example.com/x/{NAME}:1.2.3", "args": ["run"], **container}
-        ],
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "operator", "image": image, "args": ["run"], "securityContext": limits, **container}],
     }
     return {
         "apiVersion": "apps/v1",
