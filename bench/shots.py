@@ -92,7 +92,8 @@ class Gallery:
         shot.sent = time.perf_counter()
         await world.scale(self._kube, name, 2)
         try:
-            await asyncio.wait_for(shot.over.wait(), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                await shot.over.wait()
         except TimeoutError:
             raise world.BenchError(f"Deployment {name} was not back at one replica within {_PATIENCE:.0f} s") from None
         await self._settled(name)

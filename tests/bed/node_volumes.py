@@ -66,7 +66,8 @@ class Mounts:
         while True:
             with suppress(TimeoutError):
                 left = None if self._due == float("inf") else max(0.0, self._due - time.time())
-                await asyncio.wait_for(self._asked.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._asked.wait()
             await awake()
             try:
                 await self.fill()

@@ -72,7 +72,8 @@ class Child:
 
     async def exited(self, timeout: float | None = None) -> int:
         """Wait for its end and return the exit code. Raises TimeoutError after `timeout` seconds."""
-        return await asyncio.wait_for(asyncio.shield(self._exit), timeout)
+        async with asyncio.timeout(timeout):
+            return await asyncio.shield(self._exit)
 
     async def stop(self, grace: float) -> int:
         """SIGTERM, up to `grace` seconds for it to end, SIGKILL. Returns the exit code."""

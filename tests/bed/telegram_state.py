@@ -323,7 +323,8 @@ class Bot:
         self._turn, poll.parked = turn, True
         self.notify()
         try:
-            await asyncio.wait_for(turn.waiter, wait)
+            async with asyncio.timeout(wait):
+                await turn.waiter
         except TimeoutError:
             pass
         except ApiError as error:

@@ -48,7 +48,8 @@ async def answers(bot: Bot, text: str) -> None:
 
 async def exited(copy: Copy) -> int:
     """The exit code of a copy that is about to end."""
-    return await asyncio.wait_for(copy.process.wait(), PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        return await copy.process.wait()
 
 
 @every_bot

@@ -251,7 +251,8 @@ async def test_flags_for_a_program_that_does_not_exist_are_refused() -> None:
 async def test_a_killed_owner_leaves_no_process_behind_and_no_folder_for_long(cluster: ControlPlane) -> None:
     owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER, stdout=subprocess.PIPE)
     assert owner.stdout is not None
-    told = json.loads(await asyncio.wait_for(owner.stdout.readline(), 60))
+    async with asyncio.timeout(60):
+        told = json.loads(await owner.stdout.readline())
     pids = told["pids"].values()
     assert len(pids) == len(PROGRAMS)
     assert all(_alive(pid) for pid in pids)

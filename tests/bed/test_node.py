@@ -427,7 +427,8 @@ class TestLogs:
         await running(bed, ns)
         following = asyncio.create_task(bed.kubectl("logs", "web", "-n", ns, "-f"))
         (bed.node.folder_of(made) / "go").touch()
-        assert await asyncio.wait_for(following, 30) == "one\ntwo"
+        async with asyncio.timeout(30):
+            assert await following == "one\ntwo"
 
     async def test_no_line_is_lost_between_those_there_and_those_to_come(self) -> None:
         log = Log()
@@ -640,7 +641,8 @@ class TestTheWholeBed:
         )
         assert owner.stdout is not None
         try:
-            pids = json.loads(await asyncio.wait_for(owner.stdout.readline(), 60))
+            async with asyncio.timeout(60):
+                pids = json.loads(await owner.stdout.readline())
             assert len(pids) == 4 + 2, "four programs, a script and what the script started"
             assert all(_lives(pid) for pid in pids)
         finally:

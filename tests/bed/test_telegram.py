@@ -77,7 +77,8 @@ def refused(body: dict[str, Any]) -> tuple[int, str]:
 
 
 async def soon(task: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    return await asyncio.wait_for(task, 5)
+    async with asyncio.timeout(5):
+        return await task
 
 
 class TestTurns:

@@ -121,7 +121,8 @@ async def test_a_token_is_renewed_before_it_expires_and_no_watch_breaks_off(
         server.watched.set()
         assert await anext(lines) == b"still there"
     assert server.got == ["first", "second"]
-    await asyncio.wait_for(renewed, 1)
+    async with asyncio.timeout(1):
+        await renewed
     assert watch.connection(kube.configuration).token == "second"
 
 
@@ -163,7 +164,8 @@ async def test_nothing_is_renewed_where_nothing_has_changed(kube: Kube, tmp_path
     replace(tmp_path / "token", "first")
     await kube.look()
     with suppress(TimeoutError):
-        await asyncio.wait_for(renewed, 0.01)
+        async with asyncio.timeout(0.01):
+            await renewed
     assert renewed.cancelled()
 
 

@@ -108,7 +108,8 @@ async def test_a_fault_of_ours_is_no_ones_business(served: Served) -> None:
 async def test_what_is_no_http(served: Served) -> None:
     reader, writer = await asyncio.open_connection(LOOPBACK, served.port)
     writer.write(b"\x00\xff" * 100 + b"\r\n\r\n")
-    told = await asyncio.wait_for(reader.read(), 10)
+    async with asyncio.timeout(10):
+        told = await reader.read()
     writer.close()
     assert b"Traceback" not in told
     assert (await served.get("/healthz"))[0] == 200
@@ -119,7 +120,8 @@ async def test_who_holds_connections_keeps_no_probe_out(served: Served) -> None:
     held = [await asyncio.open_connection(LOOPBACK, served.port) for _ in range(listen.CONNECTIONS + 5)]
     held[-1][1].write(b"GET /healthz HTTP/1.1\r\nHost:")
     assert (await served.get("/healthz"))[0] == 200
-    assert await asyncio.wait_for(held[0][0].read(), 10) == b"", "it was ended"
+    async with asyncio.timeout(10):
+        assert await held[0][0].read() == b"", "it was ended"
     for _, writer in held:
         writer.close()
 

@@ -69,7 +69,8 @@ async def test_events_are_lost_repeated_and_held(bed: Bed, ns: str, proxy: Proxy
         await make(bed, ns, "a", "b", "c", "d")
         assert [await told(lines) for _ in range(4)] == ["ADDED a", "ADDED c", "ADDED c", "ADDED c"]
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(lines.readline(), 0.3)
+            async with asyncio.timeout(0.3):
+                await lines.readline()
         release.set()
         assert await told(lines) == "ADDED d"
 

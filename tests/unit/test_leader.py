@@ -186,7 +186,8 @@ async def test_a_claim_of_which_nothing_is_known_is_looked_at_before_it_is_let_g
 
 async def test_letting_go_does_not_hang(leading: Stage) -> None:
     leading.api.hangs = True
-    await asyncio.wait_for(leading.elector.let_go(), 30)
+    async with asyncio.timeout(30):
+        await leading.elector.let_go()
 
 
 PROBLEMS = [

@@ -261,7 +261,8 @@ async def test_thousands_of_bots_and_a_node_that_hangs_do_not_delay_what_has_jus
     node.print(SENTENCE, pod="new")
     started = replace(TAIL, uid="new", pod="new", node="node-new", started=None)
     reader.follow(("shop", "new"), [started], ())
-    await asyncio.wait_for(found.wait(), 60)
+    async with asyncio.timeout(60):
+        await found.wait()
     assert [each.pod for each in reader.findings(("shop", "new"))] == ["new"]
     assert sum(query["pod"] in node.hanging for query in node.asked) <= 2
     assert len(node.asked) < 100

@@ -96,7 +96,8 @@ class Desk:
     async def look(self, question: Question) -> Search:
         """Ask, and wait for the answer."""
         self.strays.tend(KEY, question)
-        await asyncio.wait_for(self.news.get(), 10)
+        async with asyncio.timeout(10):
+            await self.news.get()
         found = self.strays.state(KEY)
         assert found is not None
         return found
@@ -220,7 +221,8 @@ async def test_one_walk_serves_all_who_wait_for_it() -> None:
     await happens(lambda: cluster.asked.count(HERE) == len(keys))
     cluster.gate.set()
     for _ in keys:
-        await asyncio.wait_for(desk.news.get(), 10)
+        async with asyncio.timeout(10):
+            await desk.news.get()
     found = [desk.strays.state(key) for key in keys]
     assert all(each is not None and [stray.pod for stray in each.strays] == ["far"] for each in found)
     assert cluster.asked.count(EVERYWHERE) <= 3

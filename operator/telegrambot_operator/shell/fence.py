@@ -62,7 +62,8 @@ class Fence:
     async def _wait(self, seconds: float | None) -> None:
         self.changed.clear()
         try:
-            await asyncio.wait_for(self.changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.changed.wait()
         except TimeoutError:
             return
 

@@ -92,7 +92,8 @@ class Terms:
         """Lead no more. Waits so long at most for what goes on, then as long for what it writes."""
         self._fence.close()
         try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         except TimeoutError:
             log.debug("what goes on has not ended after %g s", seconds)
         await self._fence.empty(seconds)

@@ -186,7 +186,8 @@ class LogReader:
     async def _until_next(self) -> None:
         seconds = self._rota.seconds_until_next() if self._reading < READERS else None
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             return
 

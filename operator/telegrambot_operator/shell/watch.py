@@ -105,7 +105,8 @@ async def serve(
             await _run(handlers, namespaces, end, started, logging.DEBUG if failures else logging.WARNING)
             failures = 0 if end.is_set() or time.monotonic() - began > LONG_SECONDS else failures + 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(end.wait(), RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)])
+                async with asyncio.timeout(RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]):
+                    await end.wait()
 
 
 async def _run(

@@ -153,7 +153,8 @@ class Words:
                     return key, bot
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), self._due[0][0] - now if self._due else None)
+                async with asyncio.timeout(self._due[0][0] - now if self._due else None):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
