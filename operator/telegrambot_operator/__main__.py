@@ -30,6 +30,7 @@ from .shell.stop import Stop
 STOP_SECONDS = 3.0
 # For what goes on when the operator is told to stop, and then for what it writes: others wait for the Lease meanwhile.
 FINISH_SECONDS = 1.0
+_WATCHING = "watching TelegramBots"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -347,19 +348,22 @@ async def _guard_until(stop: asyncio.Event, kube: Kube, settings: Settings, metr
 
     parts = {
         "following the cluster": guard.follow(warm.set),
-        "watching TelegramBots": _watch(guard, kube, settings, stop, warm),
+        _WATCHING: _watch(guard, kube, settings, stop, warm),
         "leading": lead(),
         "keeping the credentials fresh": kube.keep_fresh(),
     }
-    tasks = [asyncio.create_task(part) for part in parts.values()]
-    for what, task in zip(parts, tasks, strict=True):
+    tasks = {what: asyncio.create_task(part) for what, part in parts.items()}
+    for what, task in tasks.items():
         health.runs(what, task)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([*tasks.values(), stopping], return_when=asyncio.FIRST_COMPLETED)
     await terms.end(FINISH_SECONDS)
     if elector is not None:
         await elector.let_go()
-    failed = await _end([*tasks, stopping])
+    stop.set()
+    if warm.is_set():  # kopf runs: told to stop it closes its connections, which it does not when it is cancelled
+        await asyncio.wait({tasks[_WATCHING]}, timeout=FINISH_SECONDS)
+    failed = await _end([*tasks.values(), stopping])
     log.info("stopped")
     return 1 if failed else 0
 
