@@ -21,6 +21,7 @@ from tests.e2e.world import (
     another_deployment,
     assert_healthy,
     force_delete,
+    is_ready,
     middle_of_a_rolling_update,
     stray,
 )
@@ -52,9 +53,26 @@ async def delete_the_resource(world: World) -> None:
 
 
 async def delete_the_running_pod(world: World) -> None:
-    """A pod that vanishes while it runs."""
+    """A pod that vanishes while it runs: one that was born with the lock, when the rollout of the adoption is over."""
+
+    async def is_there() -> bool:
+        pods = await world.pods()
+        return len(pods) == 1 and "affinity" in pods[0]["spec"] and is_ready(pods[0])
+
+    await world.bed.until(is_there, what="a pod that was born with the lock")
     await world.says("Ready", "True")
     await force_delete(world)
+
+
+async def pods_until_one_is_missed(world: World) -> None:
+    """The end of a pod may be seen, and then it is not asked for; another is deleted until one has gone unseen."""
+
+    async def is_missed() -> bool:
+        if (await world.condition("Ready")).get("status") == "True":
+            await world.kubectl("delete", "pods", "-l", "app=telegram-bot", "--wait=false")
+        return (await world.condition("Stalled")).get("status") == "True"
+
+    await world.bed.until(is_missed, what="a pod whose end nobody saw")
 
 
 async def a_pod_by_hand(world: World) -> None:
@@ -144,7 +162,7 @@ CASES = (
     lacking("watch", "pods", kind="Singleton", status="Unknown"),
     lacking("patch", "pods", kind="Stalled"),
     lacking("delete", "pods", kind="Stalled", deed=a_pod_by_hand),
-    lacking("get", "pods", kind="Stalled", **GATE),
+    lacking("get", "pods", kind="Stalled", deed=pods_until_one_is_missed, **GATE),
     lacking("get", "pods/log", kind="Conflicted", status="False"),
     lacking("get", "replicasets.apps", kind="Stalled", deed=another_deployment, healed=settled_without_it),
     lacking("list", "replicasets.apps", kind="Stalled", before=a_rollout_that_hangs, healed=one_version),
