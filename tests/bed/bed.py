@@ -192,14 +192,18 @@ class Bed:
     async def install_crd(self) -> None:
         """Install the TelegramBot, and wait until the API server serves it."""
         await self.kubectl("apply", "--filename", str(CRD))
+        await self.served(CRD.stem)
+
+    async def served(self, crd: str) -> None:
+        """Wait until the API server serves the resources of a CRD."""
 
         async def established() -> bool:
             # `kubectl wait` fails where there are no conditions yet at all.
-            found = json.loads(await self.kubectl("get", "crd", CRD.stem, "--output=json"))
+            found = json.loads(await self.kubectl("get", "crd", crd, "--output=json"))
             conditions = (found.get("status") or {}).get("conditions") or []
             return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
-        await self.until(established, what=f"{CRD.stem} is served")
+        await self.until(established, what=f"{crd} is served")
 
     async def _schedulable(self) -> bool:
         """Whether the node monitor has taken the taint off that every new Node is born with."""

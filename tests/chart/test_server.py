@@ -78,7 +78,7 @@ async def ground(bed: Bed) -> None:
         await bed.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
     await bed.apply(MONITORING)
     for crd in MONITORING:
-        await bed.kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=30s")
+        await bed.served(crd["metadata"]["name"])
 
 
 def pods_of(objects: list[Object]) -> list[Object]:

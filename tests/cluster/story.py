@@ -112,6 +112,12 @@ class Story:
         result: Object = await self.cluster.until(f"{kind}={status} ({reason})", so)
         return result
 
+    async def assert_never_two(self) -> None:
+        """The referee never saw two at once, and answered no 409."""
+        report = await self.report()
+        assert report.overlaps_since() == []
+        assert report.conflicts == ()
+
     async def one_polls(self) -> None:
         """Wait until exactly one polls."""
 

@@ -92,9 +92,7 @@ async def test_two_never_poll(cluster: Cluster, ns: str, deed: Callable[[Story],
     uid = await story.settled()
     await deed(story)
     await story.changed(uid)
-    report = await story.report()
-    assert report.overlaps_since() == []
-    assert report.conflicts == ()
+    await story.assert_never_two()
 
 
 async def test_a_crash_loop_is_put_down_to_the_webhook_that_is_set(cluster: Cluster, ns: str) -> None:
@@ -131,9 +129,7 @@ async def test_nothing_second_starts_while_a_node_is_lost(cluster: Cluster, ns: 
     await cluster.find(node)
     await cluster.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=240s")
     assert await story.settled() != before["metadata"]["uid"]
-    report = await story.report()
-    assert report.overlaps_since() == []
-    assert report.conflicts == ()
+    await story.assert_never_two()
 
 
 def prefers(node: str) -> Object:
@@ -157,9 +153,7 @@ async def test_another_replica_takes_over_from_a_leader_that_is_killed(cluster: 
         return await cluster.leader() not in {"", leader}
 
     await cluster.until("another leads", another)
-    report = await story.report()
-    assert report.overlaps_since() == []
-    assert report.conflicts == ()
+    await story.assert_never_two()
 
 
 @pytest.mark.usefixtures("policies")
@@ -180,9 +174,7 @@ async def test_with_the_policies_nothing_restarts_and_an_apply_of_three_leaves_o
     assert await story.settled() == uid
     await delete_the_pod(story)
     await story.changed(uid)
-    report = await story.report()
-    assert report.overlaps_since() == []
-    assert report.conflicts == ()
+    await story.assert_never_two()
 
 
 async def test_all_examples_are_taken_and_answered(cluster: Cluster, ns: str) -> None:
@@ -214,6 +206,4 @@ async def test_uninstalling_lets_go_of_every_bot(cluster: Cluster, ns: str) -> N
     await cluster.kubectl("delete", "-f", str(INSTALL), "-l", "app.kubernetes.io/component!=crd")
     await story.changed(uid, guarded=False)
     assert "singleton.bot" not in str((await story.deployment())["spec"]["template"])
-    report = await story.report()
-    assert report.overlaps_since() == []
-    assert report.conflicts == ()
+    await story.assert_never_two()

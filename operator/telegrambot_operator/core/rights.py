@@ -9,6 +9,37 @@ _TOLD = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)" '
     r'(?:in the namespace "(?P<namespace>[^"]*)"|at the cluster scope)'
 )
+_PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+/(?:namespaces/(?P<namespace>[^/]+)/)?(?P<plural>[^/]+)"
+    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?"
+)
+VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about, read from its path; "" where the path has no such part."""
+
+    group: str
+    namespace: str
+    plural: str
+    name: str
+    sub: str
+
+    @property
+    def resource(self) -> str:
+        """The resource, with its subresource."""
+        return f"{self.plural}/{self.sub}" if self.sub else self.plural
+
+    def verb(self, method: str, *, watch: bool = False) -> str:
+        """Return what a Role calls a request with this method."""
+        return VERBS.get(method) or ("watch" if watch else "get" if self.name else "list")
+
+
+def target(path: str) -> Target | None:
+    """Return what a request with this path is about, None where that is no resource."""
+    found = _PATH.fullmatch(path)
+    return Target(**found.groupdict("")) if found else None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,7 +6,6 @@ proxies, exec plugins and token refresh are what we want of it.
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ import aiohttp
 import msgspec
 from kubernetes.aio.client import ApiClient, Configuration
 
-from ..core.rights import Lack, lack
+from ..core.rights import VERBS, Lack, lack, target
 from ..names import FIELD_MANAGER
 from . import credentials
 from .fence import Fence
@@ -403,16 +402,12 @@ _KNOWN = {
         *(MUTATING_POLICIES, MUTATING_BINDINGS, VALIDATING_POLICIES, VALIDATING_BINDINGS),
     )
 }
-_PATH = re.compile(
-    r"/apis?/(?:v1|[^/]+/[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>log|status))?)?"
-)
-_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+_SUBRESOURCES = {"", "log", "status"}
 
 
 def about(method: str, path: str) -> tuple[str, str]:
     """Return verb and resource of a request, as a Role names them; a resource that nothing here asks for is `other`."""
-    found = _PATH.fullmatch(path)
-    if found is None or found["plural"] not in _KNOWN:
-        return _VERBS.get(method, "get"), "other"
-    resource = f"{found['plural']}/{found['sub']}" if found["sub"] else found["plural"]
-    return _VERBS.get(method) or ("get" if found["name"] else "list"), resource
+    found = target(path)
+    if found is None or found.plural not in _KNOWN or found.sub not in _SUBRESOURCES:
+        return VERBS.get(method, "get"), "other"
+    return found.verb(method), found.resource

@@ -1,19 +1,13 @@
 """Which rights the operator was found to lack, from the answers to its requests: it asks for nothing to know that."""
 
-import re
 import time
 from collections.abc import Callable
 
-from ..core.rights import Lack, lack, with_group
+from ..core.rights import Lack, lack, target, with_group
 
 # A right that nothing has asked for since is not spoken of any more.
 LASTS_SECONDS = 900.0
 _AT_MOST = 1000
-_PATH = re.compile(
-    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+/(?:namespaces/(?P<namespace>[^/]+)/)?(?P<plural>[^/]+)"
-    r"(?P<name>/[^/]+)?(?P<sub>/[^/]+)?"
-)
-_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 
 Changed = Callable[[Lack, bool], None]
 
@@ -58,10 +52,8 @@ class Rights:
 
 def _needed(method: str, path: str, *, watch: bool) -> list[Lack]:
     """Return the rights that a request needs, or may need."""
-    found = _PATH.fullmatch(path)
+    found = target(path)
     if found is None:
         return []
-    read = "watch" if watch else "get" if found["name"] else "list"
-    verbs = ["patch", "create"] if method == "PATCH" else [_VERBS.get(method, read)]
-    resource = with_group(found["plural"] + (found["sub"] or ""), found["group"] or "")
-    return [Lack(verb, resource, found["namespace"] or "") for verb in verbs]
+    verbs = ["patch", "create"] if method == "PATCH" else [found.verb(method, watch=watch)]
+    return [Lack(verb, with_group(found.resource, found.group), found.namespace) for verb in verbs]
